@@ -1,0 +1,72 @@
+# Thin door to bin/millrace and the test suites; `make` alone prints what there is.
+SHELL := /bin/bash
+ENV := $(or $(MILLRACE_TOOLCHAIN),.millrace)/env
+SPARK_PYTHON := $(ENV)/spark/bin/python
+AIRFLOW_PYTHON := $(ENV)/airflow/bin/python
+SERVING_PYTHON := $(ENV)/serving/bin/python
+TOOLS_PYTHON := $(ENV)/tools/bin/python
+export PYTHONPATH := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-faults bench-stream golden docs
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing, locked; quick when nothing is
+	@bin/millrace setup
+
+demo: setup ## the main job on the shipped sample: set-up, stack, replay, drain, both DAGs, summary
+	@bin/millrace demo
+
+up: setup ## start the stack and wait until it is healthy
+	@bin/millrace up
+
+down: ## stop every process of the stack
+	@bin/millrace down
+
+status: ## every service with state, health, port, memory and restarts
+	@bin/millrace status
+
+lint: ## ruff, mypy strict, import contracts
+	$(ENV)/tools/bin/ruff check .
+	$(SPARK_PYTHON) -m mypy contracts spark_apps streaming expectations
+	$(ENV)/tools/bin/lint-imports
+
+test-fast: lint ## lint, and the tests that start no JVM
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not many"
+	$(SERVING_PYTHON) -m pytest tests/serving
+
+test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite that needs less than 25 minutes together
+
+.PHONY: setup-for-tests
+setup-for-tests:
+	@bin/millrace setup --browser
+
+test-unit:
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not many"
+
+test-serving:
+	$(SERVING_PYTHON) -m pytest tests/serving
+
+test-dags:
+	$(AIRFLOW_PYTHON) -m pytest tests/dags
+
+test-services:
+	$(SPARK_PYTHON) -m pytest tests/integration tests/faults -m "not many"
+
+test-browser:
+	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser; \
+	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
+
+test-faults: setup ## the long kill suites: at least ten kills of each kind
+	$(SPARK_PYTHON) -m pytest tests/faults -m many
+
+bench-stream: setup ## measure the streaming path, write benchmarks/results/stream.json
+	$(SPARK_PYTHON) benchmarks/stream.py
+
+golden: ## rebuild the golden spark-submit command lines; read the diff before committing
+	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py
+
+docs: ## rebuild the generated pages of docs/
+	$(AIRFLOW_PYTHON) -m infra.docs.dag_pages

@@ -1,0 +1,1 @@
+"""How fast: each script prints its figures and writes benchmarks/results/<name>.json."""

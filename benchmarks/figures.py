@@ -1,0 +1,36 @@
+"""The one form of every benchmark's result: ``results/<name>.json`` with machine, versions, date and figures."""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+_PACKAGES = ("pyspark", "delta-spark", "kafka-python", "deltalake")
+
+
+class Figures:
+    """Collects figures and prints each as it comes; ``write`` merges them into the file of an earlier partial run."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, object]] = {}
+
+    def add(self, name: str, value: float, unit: str, goal: str = "") -> None:
+        self.found[name] = {"value": round(value, 3), "unit": unit, "goal": goal}
+        print(f"{name:<40} {value:>14,.2f} {unit:<22} {goal}", flush=True)
+
+    def write(self, name: str) -> Path:
+        path = RESULTS / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        before = json.loads(path.read_text())["figures"] if path.exists() else {}
+        memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        text = {
+            "machine": f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.machine()}",
+            "versions": {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+            "date": datetime.now(UTC).date().isoformat(),
+            "figures": before | self.found,
+        }
+        path.write_text(json.dumps(text, indent=2, sort_keys=True) + "\n")
+        return path

@@ -1,0 +1,161 @@
+"""Where things are: one typed, frozen object, read once in ``__main__`` from ``MILLRACE_*`` and passed down."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.errors import ConfigurationError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Ports(BaseModel):
+    """Loopback ports of the local stack, each an offset from one base so that two stacks can live side by side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: int = Field(default=18000, ge=1024, le=65000)
+
+    @property
+    def kafka(self) -> int:
+        return self.base + 92
+
+    @property
+    def kafka_controller(self) -> int:
+        return self.base + 93
+
+    @property
+    def spark_master(self) -> int:
+        return self.base + 77
+
+    @property
+    def spark_master_ui(self) -> int:
+        return self.base + 81
+
+    @property
+    def spark_worker_ui(self) -> tuple[int, int]:
+        return self.base + 82, self.base + 83
+
+    @property
+    def airflow(self) -> int:
+        return self.base + 80
+
+    @property
+    def mlflow(self) -> int:
+        return self.base + 50
+
+    @property
+    def page(self) -> int:
+        return self.base + 10
+
+    @property
+    def stream_metrics(self) -> int:
+        return self.base + 20
+
+
+class StreamSettings(BaseModel):
+    """How the streaming application paces itself and how long each layer keeps rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topic: str = "web.access-log"
+    topic_partitions: int = Field(default=2, ge=1, le=64)
+    max_offsets_per_trigger: int = Field(default=400_000, gt=0)
+    read_tasks: int = Field(default=2, ge=1, le=256)
+    trigger_s: float = Field(default=2.0, gt=0)
+    gold_trigger_s: float = Field(default=10.0, gt=0)
+    #: More silver rows than this are aggregated in several steps.
+    gold_max_rows: int = Field(default=2_000_000, gt=0)
+    #: Compact a table of the stream when one day of it has more files than this.
+    compact_after_files: int = Field(default=48, gt=1)
+    #: Days of arrival that a layer keeps; None keeps all. Gold has none of its own: it is always a function of silver.
+    bronze_retention_days: int | None = Field(default=None, gt=0)
+    silver_retention_days: int | None = Field(default=None, gt=0)
+    quarantine_retention_days: int | None = Field(default=None, gt=0)
+    #: When set, the client host is replaced by a keyed hash before anything is stored.
+    pseudonym_key: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """``MILLRACE_STATE=/data/millrace MILLRACE_STREAM__TRIGGER_S=5`` and so on; ``__`` steps into a group.
+
+    ``state`` holds everything a running stack writes, ``toolchain`` the environments and archives that set-up installs.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    environment: Literal["local", "staging", "production"] = "local"
+    toolchain: Path = REPOSITORY / ".millrace"
+    state: Path = REPOSITORY / ".millrace" / "var"
+    ports: Ports = Ports()
+    stream: StreamSettings = StreamSettings()
+    #: Set to use a broker, a master, a tracking server or a database other than the local stack's.
+    kafka_bootstrap: str | None = None
+    spark_master: str | None = None
+    mlflow_uri: str | None = None
+    ops_url: str | None = None
+    alert_webhook: str | None = None
+
+    @property
+    def lake(self) -> Path:
+        """Root of the Delta tables: ``lake/<layer>/<subject>``."""
+        return self.state / "lake"
+
+    @property
+    def snapshots(self) -> Path:
+        """Root of the immutable training snapshots: ``snapshots/<dataset>/<hash>``."""
+        return self.state / "snapshots"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Root of the checkpoint locations of streaming queries: ``checkpoints/<query name>``."""
+        return self.state / "checkpoints"
+
+    @property
+    def runs(self) -> Path:
+        """Root of the run folders: ``runs/<dag>/<run>/...``."""
+        return self.state / "runs"
+
+    @property
+    def data_docs(self) -> Path:
+        """The site of validation reports: ``data_docs/index.html``."""
+        return self.state / "data_docs"
+
+    @property
+    def locks(self) -> Path:
+        """Root of the lock files that writers hold."""
+        return self.state / "locks"
+
+    @property
+    def kafka(self) -> str:
+        return self.kafka_bootstrap or f"127.0.0.1:{self.ports.kafka}"
+
+    @property
+    def master(self) -> str:
+        return self.spark_master or f"spark://127.0.0.1:{self.ports.spark_master}"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or f"http://127.0.0.1:{self.ports.mlflow}"
+
+    @property
+    def ops_database(self) -> str:
+        """SQLAlchemy URL of the operational records (verdicts, promotions, stream registry, source marks)."""
+        return self.ops_url or f"sqlite:///{self.state / 'ops.db'}"
+
+
+def load_settings() -> Settings:
+    """Read the environment; a wrong value is a ConfigurationError that names the variable and what is allowed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "MILLRACE_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"Reading settings, {variable}",
+            found=repr(first.get("input")),
+            required=first["msg"],
+            next_step=f"Correct {variable} in the environment and start again.",
+        ) from error

@@ -1,0 +1,1 @@
+"""When work happens: schedule and order only."""

@@ -1,0 +1,1 @@
+"""How work is submitted: the only place that knows."""

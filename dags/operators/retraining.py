@@ -1,0 +1,91 @@
+"""Whether a training is due: asked once per run, answered from the run results that earlier runs left behind."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Param, get_current_context, task
+
+from contracts.errors import PlatformError
+from contracts.pipelines import PipelineSpec
+from contracts.results import RunResult
+from contracts.windows import Window
+from dags.operators.runs import run_folder
+
+log = logging.getLogger(__name__)
+
+#: The step whose result says that a training came to a decision about its candidate.
+_DECIDED_BY = "evaluate"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One earlier run that trained a candidate and judged it."""
+
+    run: str
+    window: Window
+    finished_at: datetime
+
+
+def force_param() -> dict[str, Param]:
+    about = "Whatever was trained before, and when."
+    return {"force": Param(default=False, type="boolean", title="Train in any case", description=about)}
+
+
+def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorated task returns is Airflow's affair
+    """The task ``should_retrain``: when no training is due it says why and everything after it is skipped."""
+
+    @task.short_circuit(task_id="should_retrain")
+    def decide() -> bool:
+        context = get_current_context()
+        run = context["dag_run"]
+        folder = run_folder(run.dag_id, run.run_id)
+        due, reason = is_due(
+            Window.read(folder / "window.json"), trainings(folder), run.run_after,
+            cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
+        )  # fmt: skip
+        log.info("retrain=%s reason=%s", due, reason)
+        context["ti"].xcom_push(key="reason", value=reason)
+        return due
+
+    return decide()
+
+
+def is_due(
+    window: Window, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool
+) -> tuple[bool, str]:
+    """Whether to train on ``window``, and why. ``now`` is the instant that the run is for."""
+    if force:
+        return True, "forced"
+    days = (window.first_day, window.last_day)
+    for training in earlier:
+        if (training.window.first_day, training.window.last_day) == days:
+            return (
+                False,
+                f"run {training.run} already trained on {days[0]} to {days[1]}; the parameter force trains again",
+            )
+    newest = max(earlier, key=lambda training: training.finished_at, default=None)
+    if newest and now - newest.finished_at < cool_down:
+        return False, f"run {newest.run} trained at {newest.finished_at:%Y-%m-%d %H:%M} UTC, less than {cool_down} ago"
+    return True, f"nothing was trained on {days[0]} to {days[1]}"
+
+
+def trainings(folder: Path) -> list[Training]:
+    """What the other runs beside ``folder`` trained, oldest folder name first.
+
+    The run results are the record: there is no second state that could disagree with them. A run that ended for want
+    of rows or failed before a decision is none. A damaged file is left out, and logged.
+    """
+    found = []
+    for other in sorted(folder.parent.iterdir()):
+        results = sorted(other.glob(f"{_DECIDED_BY}/*/*/result.json")) if other != folder else []
+        try:
+            done = [result for result in map(RunResult.read, results) if result.status == "done"]
+            if done:
+                newest = max(done, key=lambda result: result.finished_at)
+                found.append(Training(newest.context.run_id, Window.read(other / "window.json"), newest.finished_at))
+        except (PlatformError, ValueError) as error:
+            log.warning("left out a run that cannot be read: folder=%s error=%s", other, error)
+    return found

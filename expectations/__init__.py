@@ -1,0 +1,1 @@
+"""What must hold: one YAML file per dataset, compiled to a Great Expectations suite and to Spark predicates."""

@@ -1,0 +1,1 @@
+"""The supervised stack on one machine, and the command that people type."""

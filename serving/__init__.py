@@ -1,0 +1,1 @@
+"""Who asks: the live page. Starts no JVM."""

@@ -1,0 +1,59 @@
+"""Rate candidate, champion and baselines on the same newest rows, and decide whether the champion changes."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.settings import Settings
+from spark_apps.io import ops, registry, runs, snapshots, specs
+from spark_apps.io.pointers import Candidate, Decision
+from spark_apps.ml import choosing, metrics, splits, training
+
+NAME = "evaluate"
+
+
+def parse_args(argv: list[str]) -> Namespace:
+    parser = runs.arguments(NAME, __doc__)
+    parser.add_argument("--pipeline", type=specs.pipeline, required=True, metavar="NAME")
+    parser.add_argument("--candidate", type=Path, required=True, help="candidate.json that train wrote")
+    parser.add_argument("--decision", type=Path, required=True, help="decision.json to write")
+    return parser.parse_args(argv)
+
+
+def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
+    spec, candidate = args.pipeline, Candidate.read(args.candidate, pipeline=args.pipeline.name)
+    if candidate.split is None or candidate.train_mean is None or candidate.version is None:
+        decision = Decision.without_candidate(candidate)
+        decision.write(args.decision)
+        return runs.Outcome(status="not_enough_data", message=decision.reason, facts=decision.facts)
+    frame, split = snapshots.read(spark, candidate.snapshot, settings), candidate.split
+    with registry.tracking(settings) as client:
+        champion = registry.by_alias(client, spec.name, registry.CHAMPION)
+        versions = [v for v in (registry.by_number(client, spec.name, candidate.version), champion) if v]
+        models = {v.label: registry.load(settings, v) for v in versions if set(v.columns) <= set(frame.columns)}
+    if champion:
+        split = splits.unseen_by_both(frame, split, champion.trained_until, min_rows=spec.split.min_holdout_rows)
+    errors = training.rate(split.holdout(frame), models, spec, candidate.train_mean)
+    rated = [registry.rated(v, errors.get(v.label)) for v in versions]
+    own, baselines = rated[0], {name: errors[name] for name in spec.baseline_names}
+    choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate, holdout_from=split.holdout_from)
+    table = metrics.table(errors, spec.gate.baseline)
+    decision = Decision(
+        pipeline=spec.name, promote=choice.promote, reason=choice.reason, snapshot_hash=candidate.snapshot.hash,
+        candidate_version=candidate.version, champion_version=champion.version if champion else None,
+        evidence={"errors": table, "holdout": split.model_dump(mode="json"), "gate": spec.gate.model_dump()},
+    )  # fmt: skip
+    decision.write(args.decision)
+    if not choice.promote:  # nothing is left to do for promote, which then need not even start
+        with registry.tracking(settings) as client:
+            registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
+    return runs.Outcome(
+        message=choice.reason, rows={"holdout": split.holdout_rows},
+        metrics=own.errors.numbers() if own.errors else {}, facts={**decision.facts, "errors": table},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(runs.execute(NAME, parse_args, main))

@@ -1,0 +1,30 @@
+"""The Spark session: the one place that starts it and fixes time zone and Delta settings."""
+
+import os
+import time
+
+from pyspark.sql import SparkSession
+
+from contracts.settings import Settings
+from contracts.spark_conf import spark_conf
+
+
+def start(settings: Settings, name: str | None = None, **extra: str) -> SparkSession:
+    """Start, or join, the session of this process.
+
+    Under spark-submit master and memory come from the command line; a process started as plain Python runs in
+    ``local[2]`` unless PYSPARK_SUBMIT_ARGS names a master. ``extra`` are Spark settings with ``__`` for dots.
+    """
+    # pyspark hands out timestamps as naive datetimes in the *process's* zone: make that UTC as well.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    builder = SparkSession.Builder()
+    if name:
+        builder = builder.appName(name)
+    for key, value in spark_conf(settings.toolchain / "jars" / "spark", settings.state).items():
+        builder = builder.config(key, value)
+    for key, value in extra.items():
+        builder = builder.config(key.replace("__", "."), value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    return spark

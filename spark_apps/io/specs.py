@@ -1,0 +1,38 @@
+"""What a run is told to train, and by which code: the pipeline argument and the git revision."""
+
+import subprocess
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+from contracts import pipelines
+from contracts.errors import ConfigurationError
+from contracts.pipelines import PipelineSpec
+from contracts.settings import REPOSITORY
+
+UNKNOWN = "unknown"
+
+
+def pipeline(name: str) -> PipelineSpec:
+    """For ``add_argument(type=...)``: a wrong spec ends the application with exit code 2 before Spark starts."""
+    try:
+        return pipelines.load(name)
+    except ConfigurationError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def git_revision(repository: Path = REPOSITORY) -> str:
+    """Commit of the code that runs, with ``+dirty`` where files differ from it; ``unknown`` outside a repository."""
+    head = _git(repository, "rev-parse", "--verify", "HEAD")
+    if head is None:
+        return UNKNOWN
+    return f"{head}+dirty" if _git(repository, "status", "--porcelain") else head
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,200 @@
+"""Delta tables: the one place that reads and writes them. Every commit holds the table's lock."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from contracts.datasets import Dataset
+from contracts.errors import ConfigurationError, SchemaMismatchError
+from contracts.settings import Settings
+from spark_apps.io import locks
+
+#: How long a writer waits for another one; a commit takes seconds, a compaction of a large table minutes.
+LOCK_WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Delta's transaction identifier: a second write with the same application and version or lower is skipped."""
+
+    application: str
+    version: int
+
+
+def schema_of(spark: SparkSession, dataset: Dataset) -> StructType:
+    """The dataset's schema as Spark sees it."""
+    return spark.createDataFrame([], dataset.ddl).schema
+
+
+def exists(spark: SparkSession, dataset: Dataset, lake: Path) -> bool:
+    path = dataset.path(lake)
+    # A creation that was cut short, as by a full disk, leaves a log folder without a version: Delta calls that a table.
+    return bool(DeltaTable.isDeltaTable(spark, str(path))) and any((path / "_delta_log").glob("[0-9]*"))
+
+
+def is_empty(spark: SparkSession, dataset: Dataset, lake: Path) -> bool:
+    return read(spark, dataset, lake).isEmpty()
+
+
+def version(spark: SparkSession, dataset: Dataset, lake: Path) -> int:
+    """Newest version of the table, 0 for the one that only created it. Reads the log, runs no Spark job."""
+    return int(_delta_log(spark, dataset, lake).version())
+
+
+def read(spark: SparkSession, dataset: Dataset, lake: Path, *, at_version: int | None = None) -> DataFrame:
+    """The table as it is, or as it was at ``at_version``; a table that is not there is a ConfigurationError."""
+    if not exists(spark, dataset, lake):
+        raise ConfigurationError(
+            f"Reading {dataset.name}", found=f"no table at {dataset.path(lake)}", required="the table",
+            next_step="Replay a log and drain the stream first (bin/millrace replay FILE, bin/millrace drain).",
+        )  # fmt: skip
+    reader = spark.read.format("delta")
+    if at_version is not None:
+        reader = reader.option("versionAsOf", at_version)
+    return reader.load(str(dataset.path(lake)))
+
+
+def changes(spark: SparkSession, dataset: Dataset, lake: Path, first: int, last: int) -> DataFrame:
+    """Rows that versions ``first`` to ``last`` added or removed (a compaction: none). Needs the change data feed."""
+    reader = spark.read.format("delta").option("readChangeFeed", "true")
+    return reader.option("startingVersion", first).option("endingVersion", last).load(str(dataset.path(lake)))
+
+
+def create_if_missing(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
+    """Create the empty table with its schema, layout and properties."""
+    if exists(spark, dataset, settings.lake):
+        return
+    with writing(spark, dataset, settings):
+        builder = DeltaTable.createIfNotExists(spark).location(str(dataset.path(settings.lake)))
+        for field in schema_of(spark, dataset).fields:
+            builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable)
+        if dataset.partitioned_by:
+            builder = builder.partitionedBy(*dataset.partitioned_by)
+        for key, value in dataset.properties.items():
+            builder = builder.property(key, value)
+        builder.comment(dataset.about).execute()
+
+
+def append(rows: DataFrame, dataset: Dataset, settings: Settings, transaction: Transaction | None = None) -> None:
+    """Add rows in one commit; with a transaction, at most once."""
+    with writing(rows.sparkSession, dataset, settings):
+        _writer(rows, dataset, "append", transaction, None).save(str(dataset.path(settings.lake)))
+
+
+def replace(
+    rows: DataFrame,
+    dataset: Dataset,
+    settings: Settings,
+    predicate: str,
+    *,
+    metadata: dict[str, object] | None = None,
+) -> None:
+    """Replace the rows that match ``predicate`` (SQL) by ``rows``, in one commit. Every new row must match it too."""
+    with writing(rows.sparkSession, dataset, settings):
+        writer = _writer(rows, dataset, "overwrite", None, metadata).option("replaceWhere", predicate)
+        writer.save(str(dataset.path(settings.lake)))
+
+
+def delete(spark: SparkSession, dataset: Dataset, settings: Settings, predicate: str) -> None:
+    """Delete the rows that match ``predicate`` (SQL) in one commit."""
+    with writing(spark, dataset, settings):
+        _table(spark, dataset, settings.lake).delete(predicate)
+
+
+def compact(spark: SparkSession, dataset: Dataset, settings: Settings, where: str | None) -> None:
+    """Join small files into files of 16 MiB or more; rows and their change feed stay as they are."""
+    with writing(spark, dataset, settings):
+        # Files that have reached the lower bound are left alone, so a day is not rewritten again and again.
+        spark.conf.set("spark.databricks.delta.optimize.minFileSize", 16 * 1024 * 1024)
+        spark.conf.set("spark.databricks.delta.optimize.maxFileSize", 64 * 1024 * 1024)
+        optimize = _table(spark, dataset, settings.lake).optimize()
+        (optimize.where(where) if where else optimize).executeCompaction()
+
+
+def vacuum(spark: SparkSession, dataset: Dataset, settings: Settings, *, keep_hours: float | None = None) -> None:
+    """Delete files that no version within the table's retention needs; ``keep_hours`` overrules the retention."""
+    with writing(spark, dataset, settings):
+        if keep_hours is None:
+            _table(spark, dataset, settings.lake).vacuum()
+            return
+        check = "spark.databricks.delta.retentionDurationCheck.enabled"
+        spark.conf.set(check, "false")
+        try:
+            _table(spark, dataset, settings.lake).vacuum(keep_hours)
+        finally:
+            spark.conf.unset(check)
+
+
+def conform(rows: DataFrame, dataset: Dataset) -> DataFrame:
+    """``rows`` with exactly the dataset's columns in its order; missing, unexpected or retyped ones are refused."""
+    expected = {f.name: f.dataType for f in schema_of(rows.sparkSession, dataset).fields}
+    found = {f.name: f.dataType for f in rows.schema.fields}
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    retyped = [
+        f"{name} is {found[name].simpleString()}, not {kind.simpleString()}"
+        for name, kind in expected.items()
+        if name in found and found[name].simpleString() != kind.simpleString()
+    ]
+    if missing or unexpected or retyped:
+        raise SchemaMismatchError(
+            f"Writing {dataset.name}",
+            found=f"missing {missing}, unexpected {unexpected}, retyped {retyped}",
+            required=dataset.ddl,
+            next_step="Either the transform is wrong or contracts/datasets.py must change first.",
+        )
+    return rows.select(*[F.col(name) for name in expected])
+
+
+def last_transaction(spark: SparkSession, dataset: Dataset, settings: Settings, application: str) -> int:
+    """Highest transaction version that ``application`` committed to the table, -1 for none. Reads the log anew."""
+    found = _delta_log(spark, dataset, settings.lake).transactions().get(application)
+    return int(found.get()) if found.isDefined() else -1
+
+
+@contextmanager
+def writing(spark: SparkSession, dataset: Dataset, settings: Settings) -> Iterator[None]:
+    """Hold the table's lock. On a local file system two commits of one version can both succeed, one lost."""
+    path = settings.locks / "tables" / f"{dataset.name}.lock"
+    with locks.exclusive(spark, path, f"Writing {dataset.name}", wait_s=LOCK_WAIT_S):
+        yield
+
+
+def in_list(column: str, values: Sequence[str]) -> str:
+    """SQL predicate ``column IN (...)`` with every value quoted."""
+    quoted = ", ".join("'" + v.replace("\\", "\\\\").replace("'", "\\'") + "'" for v in values)
+    return f"{column} IN ({quoted})"
+
+
+def _delta_log(spark: SparkSession, dataset: Dataset, lake: Path) -> Any:  # noqa: ANN401 - a Java object
+    """Newest snapshot of the table's log. Delta's Python interface offers neither version nor transactions of it."""
+    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001
+    none = jvm.scala.Option.empty()
+    java_session = spark._jsparkSession  # noqa: SLF001
+    table_log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(java_session, str(dataset.path(lake)))
+    return table_log.update(False, none, none)  # noqa: FBT003 - not a stale one
+
+
+def _table(spark: SparkSession, dataset: Dataset, lake: Path) -> DeltaTable:
+    return DeltaTable.forPath(spark, str(dataset.path(lake)))
+
+
+def _writer(
+    rows: DataFrame, dataset: Dataset, mode: str, transaction: Transaction | None, metadata: dict[str, object] | None
+) -> DataFrameWriter:
+    writer = conform(rows, dataset).write.format("delta").mode(mode)
+    if dataset.partitioned_by:
+        writer = writer.partitionBy(*dataset.partitioned_by)
+    if transaction:
+        writer = writer.option("txnAppId", transaction.application).option("txnVersion", transaction.version)
+    if metadata:
+        writer = writer.option("userMetadata", json.dumps(metadata, sort_keys=True))
+    return writer

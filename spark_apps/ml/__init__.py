@@ -1,0 +1,1 @@
+"""Splits, features, algorithms, metrics and choosing: pure functions over DataFrames."""

@@ -1,0 +1,59 @@
+"""Fit the pipeline's model on a validated snapshot and register it as a candidate, next to its baselines."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.settings import Settings
+from spark_apps.io import ops, registry, runs, snapshots, specs
+from spark_apps.io.pointers import Candidate, Snapshot
+from spark_apps.ml import metrics, splits, training
+
+NAME = "train"
+
+
+def parse_args(argv: list[str]) -> Namespace:
+    parser = runs.arguments(NAME, __doc__)
+    parser.add_argument("--pipeline", type=specs.pipeline, required=True, metavar="NAME")
+    parser.add_argument("--snapshot", type=Path, required=True, help="snapshot.json that build_features wrote")
+    parser.add_argument("--candidate", type=Path, required=True, help="candidate.json to write")
+    return parser.parse_args(argv)
+
+
+def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
+    spec, snapshot = args.pipeline, Snapshot.read_pointer(args.snapshot)
+    snapshots.require_verdict(ops.connect(settings.ops_database), snapshot)
+    frame = snapshots.read(spark, snapshot, settings)
+    split = splits.newest_as_holdout(frame, ordered_by=spec.ordered_by, holdout_fraction=spec.split.holdout_fraction)
+    lacking = training.lacking_rows(split, spec)
+    if split is None or lacking:
+        Candidate(pipeline=spec.name, status="not_enough_data", reason=lacking, snapshot=snapshot).write(args.candidate)
+        return runs.Outcome(status="not_enough_data", message=lacking, rows={"snapshot": snapshot.rows})
+    # Before the fit: a training whose model cannot be kept is time lost.
+    with registry.tracking(settings) as client:
+        fitted = training.fit_and_rate(frame, split, spec)
+        origin = registry.origin(
+            spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=runs.context_of(args).key
+        )
+        version = registry.register(
+            client, settings, spec, fitted, split.train(frame), tags=origin, run_name=args.run_id
+        )
+    Candidate(
+        pipeline=spec.name, status="registered", reason="", snapshot=snapshot, version=version.version,
+        run_id=version.run_id, train_mean=fitted.train_mean, split=split,
+    ).write(args.candidate)  # fmt: skip
+    return runs.Outcome(
+        rows={"train": split.train_rows, "holdout": split.holdout_rows},
+        metrics=fitted.errors[training.CANDIDATE].numbers(),
+        hashes={"snapshot": snapshot.hash, "spec": spec.hash},
+        facts={
+            "model": spec.name, "model_version": version.version, "git_revision": origin["git_revision"],
+            "errors": metrics.table(fitted.errors, spec.gate.baseline), "columns": fitted.columns,
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(runs.execute(NAME, parse_args, main))

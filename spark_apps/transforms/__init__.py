@@ -1,0 +1,1 @@
+"""DataFrame in, DataFrame out: the same functions serve batch and stream."""

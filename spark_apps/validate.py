@@ -1,0 +1,45 @@
+"""Judge tables of one window, or a feature snapshot, by the rules in expectations/; exit 3 if a critical one breaks."""
+
+import sys
+from argparse import Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.datasets import DATASETS
+from contracts.settings import Settings
+from contracts.windows import Window
+from expectations import rules
+from spark_apps.io import ops, runs, validation
+
+NAME = "validate"
+TABLES = [name for name in rules.names() if name in DATASETS]
+
+
+def parse_args(argv: list[str]) -> Namespace:
+    parser = runs.arguments(NAME, __doc__)
+    parser.add_argument("--dataset", action="append", choices=TABLES, help="table to judge; may be repeated")
+    parser.add_argument("--window", type=Path, help="window.json of the run: the arrival days to judge")
+    parser.add_argument("--snapshot", type=Path, help="snapshot.json of the run: judge that feature snapshot instead")
+    args = parser.parse_args(argv)
+    if bool(args.dataset) == bool(args.snapshot) or bool(args.dataset) != bool(args.window):
+        parser.error("either --dataset and --window, or --snapshot is required")
+    return args
+
+
+def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
+    if args.snapshot:
+        subjects = [validation.of_snapshot(spark, settings, args.snapshot)]
+    else:
+        window = Window.read(args.window)
+        subjects = [validation.of_table(spark, settings, name, window) for name in args.dataset]
+    engine, context, now = ops.connect(settings.ops_database), runs.context_of(args), datetime.now(UTC)
+    judged = [validation.run(subject, settings, engine, context, now) for subject in subjects]
+    outcome = validation.outcome(judged)
+    validation.require_passed(judged, outcome)
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(runs.execute(NAME, parse_args, main))

@@ -1,0 +1,59 @@
+"""Erase one client host from every layer, files of earlier versions included.
+
+Deletes its rows from bronze, silver and quarantine, lets gold follow, and removes the old files at once. Lines that
+wait in Kafka are not touched: they are gone when the topic's retention has passed; erase again after they arrived.
+Registered models and training snapshots hold counts per minute only, no hosts.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from sqlalchemy import Engine
+
+from contracts.datasets import (
+    BRONZE_ACCESS_LOG,
+    GOLD_OF_ACCESS_LOG,
+    QUARANTINE_ACCESS_LOG,
+    SILVER_ACCESS_LOG,
+)
+from contracts.settings import Settings
+from spark_apps.io import tables
+from spark_apps.transforms.pseudonyms import pseudonym
+from streaming import aggregate, upkeep
+
+_LAYERS = (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)
+
+
+def parse_args(argv: list[str]) -> Namespace:
+    parser = ArgumentParser(prog="erase", description=__doc__, allow_abbrev=False)
+    parser.add_argument("host", help="client name or address as the log has it")
+    return parser.parse_args(argv)
+
+
+def main(args: Namespace, settings: Settings, spark: SparkSession, engine: Engine) -> str:
+    """Erases the host and, where hosts are pseudonymised, its pseudonym."""
+    names = [args.host.lower()]
+    key = settings.stream.pseudonym_key
+    if key is not None:
+        names.append(pseudonym(args.host, key.get_secret_value().encode()))
+    of_host = tables.in_list("host", names)
+    # The first word of the raw line, without the quote that some collectors put around a line.
+    of_line = tables.in_list("lower(ltrim('\"', substring_index(cast(line AS string), ' ', 1)))", names)
+    erased = {}
+    with upkeep.between_batches(spark, settings, f"Erasing {args.host}"):
+        for dataset in _LAYERS:
+            predicate = of_host if dataset is SILVER_ACCESS_LOG else of_line
+            erased[dataset.layer] = tables.read(spark, dataset, settings.lake).where(F.expr(predicate)).count()
+            if erased[dataset.layer]:
+                tables.delete(spark, dataset, settings, predicate)
+        aggregate.step(spark, settings, engine)
+        for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
+            tables.vacuum(spark, dataset, settings, keep_hours=0)
+    counts = ", ".join(f"{rows} rows of {layer}" for layer, rows in erased.items())
+    return f"erased {args.host}: {counts}; gold follows, old files are removed"
+
+
+if __name__ == "__main__":
+    sys.exit(upkeep.execute("erase", parse_args(sys.argv[1:]), main))

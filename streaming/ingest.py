@@ -1,0 +1,287 @@
+"""Kafka to bronze, silver and quarantine: the body of one micro-batch.
+
+Idempotent by batch id: every commit carries Delta's transaction identifier (query id, batch id), duplicates are judged
+by the marks of *earlier* micro-batches alone, and the batch's own marks are written last. A crash between any two
+commits repeats the same decisions.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+from sqlalchemy import Engine
+
+from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
+from contracts.errors import ReconciliationError
+from contracts.settings import Settings
+from spark_apps.io import locks, stream_records, tables
+from spark_apps.io.stream_records import BatchCounts, Covered, Registration
+from spark_apps.transforms import access_log, pseudonyms
+from streaming.intervals import merged, overlap
+from streaming.turnstile import Turnstile
+
+log = logging.getLogger("millrace")
+
+#: More overlapping intervals than this are joined as a table instead of being spelled out in an expression.
+_SPELLED_OUT = 100
+#: Marks of earlier micro-batches are folded into one per source at every start and this often.
+_FOLD_EVERY = 500
+
+
+@dataclass
+class Ingest:
+    """State of the ingest query: who it is, what earlier micro-batches covered, whom to tell after each."""
+
+    settings: Settings
+    engine: Engine
+    entry: Registration
+    topic_id: str
+    current_topic_id: Callable[[], str]
+    violations: Column | None
+    on_batch: Callable[[int, BatchCounts], None]
+    covered: Covered = field(default_factory=dict)
+    #: The first micro-batch after a start may be half written already.
+    may_be_half_done: bool = True
+    #: What stopped the query in a micro-batch, for whoever has to explain it.
+    failure: Exception | None = None
+    turnstile: Turnstile = field(default_factory=Turnstile)
+
+    def run(self, batch: DataFrame, batch_id: int) -> None:
+        """``foreachBatch`` body: ``batch`` has the columns of Kafka's source with headers."""
+        spark = batch.sparkSession
+        with locks.exclusive(spark, batch_lock(self.settings), "Writing a micro-batch", wait_s=tables.LOCK_WAIT_S):
+            self._check_topic()
+            if self.may_be_half_done:
+                self.covered = self._covered_before(batch_id)
+            lines = records(batch, self.topic_id, self._pseudonym_key).persist(StorageLevel.MEMORY_AND_DISK)
+            try:
+                counts, fresh = self._write(lines, batch_id)
+            finally:
+                lines.unpersist()
+            self.entry = replace(self.entry, topic_id=self.topic_id, last_batch=batch_id)
+            stream_records.finish_batch(self.engine, self.entry, counts, fresh)
+            for source, parts in fresh.items():
+                self.covered[source] = merged(self.covered.get(source, []) + parts)
+            if self.may_be_half_done or batch_id % _FOLD_EVERY == 0:
+                self._fold_marks(batch_id)
+            self.may_be_half_done = False
+        self.on_batch(batch_id, counts)
+
+    def _fold_marks(self, batch_id: int) -> None:
+        """One mark per source for all earlier micro-batches; this one may be repeated, so its own stay apart."""
+        stream_records.replace_marks(self.engine, self._query_id, batch_id - 1, self._covered_before(batch_id))
+
+    def _covered_before(self, batch_id: int) -> Covered:
+        marks = stream_records.covered_before(self.engine, self._query_id, batch_id)
+        # The database gives them in any order, and `overlap` misses what is not sorted.
+        return {source: merged(parts) for source, parts in marks.items()}
+
+    @property
+    def _query_id(self) -> str:
+        if self.entry.query_id is None:
+            raise RuntimeError("the query is registered before its first micro-batch")
+        return self.entry.query_id
+
+    @property
+    def _pseudonym_key(self) -> bytes | None:
+        key = self.settings.stream.pseudonym_key
+        return key.get_secret_value().encode() if key else None
+
+    def _check_topic(self) -> None:
+        found = self.current_topic_id()
+        if found != self.topic_id:
+            raise topic_was_recreated(self.settings.stream.topic, self.topic_id, found)
+
+    def _write(self, lines: DataFrame, batch_id: int) -> tuple[BatchCounts, Covered]:
+        total, in_batch, repeats = coverage(lines)
+        known = {s: shared for s, parts in in_batch.items() if (shared := overlap(parts, self.covered.get(s, [])))}
+        bronze = mark_duplicates(lines, known, repeats=repeats)
+        self._append(bronze, BRONZE_ACCESS_LOG, batch_id)
+
+        judged = judge(bronze.where("NOT is_duplicate"), self.violations)
+        seen = Observation()
+        judged = judged.observe(
+            seen, F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")
+        )
+        kept = judged.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
+        if self._append(kept, SILVER_ACCESS_LOG, batch_id):
+            ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
+        else:
+            ok, refused = _counts_again(judge(bronze.where("NOT is_duplicate"), self.violations))
+        if refused:
+            rows = judge(bronze.where("NOT is_duplicate"), self.violations).where("reason IS NOT NULL")
+            self._append(rows.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, batch_id)
+        duplicates = bronze.where("is_duplicate").count() if known or repeats else 0
+        counts = BatchCounts(bronze=total, silver=ok, quarantine=refused, duplicates=duplicates)
+        _check_sum(counts, batch_id)
+        return counts, in_batch
+
+    def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int) -> bool:
+        """Append once; False when an earlier try of this micro-batch did it."""
+        transaction = tables.Transaction(self._query_id, batch_id)
+        spark = rows.sparkSession
+        if self.may_be_half_done and tables.last_transaction(spark, dataset, self.settings, self._query_id) >= batch_id:
+            return False
+        tables.append(rows, dataset, self.settings, transaction)
+        return True
+
+
+def records(batch: DataFrame, topic_id: str, pseudonym_key: bytes | None) -> DataFrame:
+    """Kafka records as rows of ``bronze.access_log`` but for ``is_duplicate``.
+
+    Records without the replayer's headers (nginx, Vector, Filebeat) have no source: Kafka's own position identifies
+    them.
+    """
+    source = _header("source", 0).cast("string")
+    start, size = (_header(name, n).cast("string").try_cast("bigint") for n, name in ((1, "offset"), (2, "length")))
+    known = F.col("_source").isNotNull() & F.col("_start").isNotNull() & F.col("_size").isNotNull()
+    line = F.coalesce("value", F.lit(b""))
+    if pseudonym_key:
+        line = pseudonyms.replace_host(line, pseudonym_key)
+    return batch.select(
+        "*",
+        source.alias("_source"),
+        start.alias("_start"),
+        size.alias("_size"),
+        _header("sha256", 4).cast("string").alias("_sha256"),
+    ).select(
+        F.lit(topic_id).alias("topic_id"),
+        F.col("partition").alias("kafka_partition"),
+        F.col("offset").alias("kafka_offset"),
+        F.col("timestamp").alias("kafka_at"),
+        F.to_date("timestamp").alias("arrived_on"),
+        F.when(known, F.col("_source")).alias("source"),
+        F.when(known, F.col("_start")).alias("byte_offset"),
+        F.when(known, F.col("_size")).alias("byte_length"),
+        F.col("_sha256").isNotNull().alias("was_cut"),
+        F.col("_sha256").alias("line_sha256"),
+        line.alias("line"),
+    )
+
+
+def coverage(lines: DataFrame) -> tuple[int, Covered, bool]:
+    """(records, covered byte intervals per source, whether a line of a source occurs twice in ``lines``)."""
+    per_line = lines.groupBy("source", "byte_offset").agg(F.count("*").alias("n"), F.max("byte_length").alias("size"))
+    end = F.col("byte_offset") + F.col("size")
+    per_source = (
+        per_line.groupBy("source")
+        .agg(
+            F.sum("n").alias("records"), F.count("*").alias("lines"), F.min("byte_offset").alias("start"),
+            F.max(end).alias("end"), F.sum("size").alias("bytes"),
+        )
+        .collect()
+    )  # fmt: skip
+    total = sum(row.records for row in per_source)
+    sources = [row for row in per_source if row.source is not None]
+    covered = {row.source: [(row.start, row.end)] for row in sources if row.end - row.start == row.bytes}
+    with_gaps = [row.source for row in sources if row.source not in covered]
+    if with_gaps:
+        covered |= _islands(per_line.where(F.col("source").isin(with_gaps)))
+    return total, covered, any(row.records > row.lines for row in sources)
+
+
+def mark_duplicates(lines: DataFrame, known: Covered, *, repeats: bool) -> DataFrame:
+    """Add ``is_duplicate``: the first byte is in ``known``, or the line came earlier in this micro-batch."""
+    duplicate = F.lit(False)  # noqa: FBT003 - a Spark literal
+    if sum(len(parts) for parts in known.values()) > _SPELLED_OUT:
+        return _mark_by_join(lines, known, repeats=repeats)
+    for source, parts in known.items():
+        for start, end in parts:
+            inside = (F.col("byte_offset") >= start) & (F.col("byte_offset") < end)
+            duplicate = duplicate | ((F.col("source") == source) & inside)
+    return _with_duplicates(lines, duplicate, repeats=repeats)
+
+
+def judge(lines: DataFrame, violations: Column | None) -> DataFrame:
+    """Parse and apply the quarantining rules: ``reason`` is null for a row that belongs to silver."""
+    parsed = access_log.parse(lines)
+    if violations is None:
+        return parsed
+    first = F.try_element_at(violations, F.lit(1))
+    return parsed.withColumn("reason", F.coalesce("reason", F.concat(F.lit("rule:"), first)))
+
+
+def batch_lock(settings: Settings) -> Path:
+    """Held while a micro-batch is written, and by whoever must work between two of them."""
+    return settings.locks / "stream" / "batch.lock"
+
+
+def topic_was_recreated(topic: str, expected: str, found: str) -> ReconciliationError:
+    return ReconciliationError(
+        f"Reading topic {topic}",
+        found=f"topic id {found}",
+        required=f"{expected}, the topic that the stream has read so far: a recreated topic reuses its offsets",
+        next_step="If that was on purpose, run `bin/millrace stream recover`: it continues with the new topic.",
+    )
+
+
+def _header(name: str, position: int) -> Column:
+    """Value of a header; looked for where the replayer puts it first, then anywhere."""
+    there = F.get("headers", F.lit(position))
+    anywhere = F.get(F.filter("headers", lambda h: h["key"] == name), F.lit(0))["value"]
+    missing = F.col("headers").isNull() | (F.size("headers") == 0) | ((F.lit(position) > 2) & (F.size("headers") == 3))
+    return F.when(there["key"] == name, there["value"]).when(~missing, anywhere)
+
+
+def _islands(per_line: DataFrame) -> Covered:
+    """Covered intervals of sources whose lines leave gaps."""
+    order = Window.partitionBy("source").orderBy("byte_offset")
+    so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    end = F.col("byte_offset") + F.col("size")
+    islands = (
+        per_line.withColumn("_new", (F.col("byte_offset") != F.lag(end).over(order)).cast("int"))
+        .withColumn("_island", F.coalesce(F.sum("_new").over(so_far), F.lit(0)))
+        .groupBy("source", "_island")
+        .agg(F.min("byte_offset").alias("start"), F.max(end).alias("end"))
+        .collect()
+    )
+    result: Covered = {}
+    for row in islands:
+        result.setdefault(row.source, []).append((row.start, row.end))
+    return {source: merged(parts) for source, parts in result.items()}
+
+
+def _mark_by_join(lines: DataFrame, known: Covered, *, repeats: bool) -> DataFrame:
+    rows = [(source, start, end) for source, parts in known.items() for start, end in parts]
+    marks = lines.sparkSession.createDataFrame(rows, "_s string, _from bigint, _to bigint")
+    inside = (
+        (F.col("source") == F.col("_s"))
+        & (F.col("byte_offset") >= F.col("_from"))
+        & (F.col("byte_offset") < F.col("_to"))
+    )
+    joined = lines.join(F.broadcast(marks), inside, how="left")
+    return _with_duplicates(joined, F.col("_s").isNotNull(), repeats=repeats).drop("_s", "_from", "_to")
+
+
+def _with_duplicates(lines: DataFrame, duplicate: Column, *, repeats: bool) -> DataFrame:
+    if repeats:
+        arrival = Window.partitionBy("source", "byte_offset").orderBy("kafka_partition", "kafka_offset")
+        again = F.col("source").isNotNull() & (F.row_number().over(arrival) > 1)
+        duplicate = duplicate | again
+    return lines.withColumn("is_duplicate", F.coalesce(duplicate, F.lit(False)))  # noqa: FBT003 - a Spark literal
+
+
+def _counts_again(judged: DataFrame) -> tuple[int, int]:
+    row = judged.agg(F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")).collect()[0]
+    return int(row.ok), int(row.refused)
+
+
+def _check_sum(counts: BatchCounts, batch_id: int) -> None:
+    if counts.bronze != counts.silver + counts.quarantine + counts.duplicates:
+        raise ReconciliationError(
+            f"Writing micro-batch {batch_id}",
+            found=f"{counts}",
+            required="bronze = silver + quarantine + duplicates",
+            next_step="Keep the lake as it is and report this: it is a defect of the streaming application.",
+            changed="The micro-batch is written but not recorded; a restart judges it again.",
+        )
+
+
+def create_tables(spark: SparkSession, settings: Settings) -> None:
+    for dataset in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG):
+        tables.create_if_missing(spark, dataset, settings)

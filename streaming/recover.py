@@ -1,0 +1,87 @@
+"""Continue after the checkpoint, or the registry, was lost or damaged: nothing from zero, nothing skipped.
+
+Bronze is written first in every micro-batch, so it knows everything: rows of bronze that are in neither silver nor
+quarantine are judged now, source marks are rebuilt from it, and a new checkpoint starts where bronze ends. The old
+checkpoint is kept beside the new one. Run it while the stream is stopped; running it again changes nothing.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from sqlalchemy import Engine
+
+from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
+from contracts.settings import Settings
+from expectations.stream import quarantining_rules
+from spark_apps.io import stream_records, tables
+from spark_apps.io.stream_records import Registration
+from streaming import guard, topics, upkeep
+from streaming.ingest import coverage, create_tables, judge
+
+_KEY = list(BRONZE_ACCESS_LOG.key)
+#: Query id under which rebuilt marks are filed; no query of Spark's has it.
+_RECOVERED = "recovered"
+
+
+def parse_args(argv: list[str]) -> Namespace:
+    return ArgumentParser(prog="recover", description=__doc__, allow_abbrev=False).parse_args(argv)
+
+
+def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engine) -> str:
+    topic_id = topics.topic_id(settings.kafka, settings.stream.topic)
+    partitions = topics.end_offsets(settings.kafka, settings.stream.topic)
+    with upkeep.while_stopped(spark, settings, "Recovering the stream"):
+        create_tables(spark, settings)
+        bronze = tables.read(spark, BRONZE_ACCESS_LOG, settings.lake)
+        kept, refused = fill_gaps(spark, settings, bronze)
+        _, covered, _ = coverage(bronze)
+        stream_records.replace_marks(engine, _RECOVERED, sys.maxsize, covered)
+        # Its versions of silver may be those of a lake that is gone.
+        stream_records.forget_gold(engine)
+        starts = next_offsets(bronze, topic_id, partitions)
+        folder = settings.checkpoints / f"{guard.QUERY_NAME}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        offsets = json.dumps({settings.stream.topic: starts})
+        stream_records.register(engine, Registration(guard.QUERY_NAME, str(folder), None, topic_id, -1, offsets))
+    return (
+        f"recovered: {kept} rows added to silver and {refused} to quarantine from bronze; "
+        f"the stream goes on at offsets {starts} with checkpoint {folder}"
+    )
+
+
+def fill_gaps(spark: SparkSession, settings: Settings, bronze: DataFrame) -> tuple[int, int]:
+    """Judge the rows of bronze that no other layer has; returns how many went to silver and to quarantine."""
+    silver, quarantine = (
+        tables.read(spark, dataset, settings.lake).select(*_KEY)
+        for dataset in (SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)
+    )
+    missing = bronze.where("NOT is_duplicate").join(silver.unionByName(quarantine), _KEY, how="left_anti")
+    judged = judge(missing, quarantining_rules(SILVER_ACCESS_LOG.name)).persist()
+    try:
+        kept, refused = judged.where("reason IS NULL").count(), judged.where("reason IS NOT NULL").count()
+        _append(judged.where("reason IS NULL"), SILVER_ACCESS_LOG, settings, kept)
+        _append(judged.where("reason IS NOT NULL"), QUARANTINE_ACCESS_LOG, settings, refused)
+    finally:
+        judged.unpersist()
+    return kept, refused
+
+
+def next_offsets(bronze: DataFrame, topic_id: str, ends: dict[int, int]) -> dict[str, int]:
+    """First offset per Kafka partition that bronze does not have; -2 (earliest) where it has none of this topic."""
+    of_topic = (
+        bronze.where(F.col("topic_id") == topic_id).groupBy("kafka_partition").agg(F.max("kafka_offset").alias("last"))
+    )
+    found = {row.kafka_partition: row.last + 1 for row in of_topic.collect()}
+    return {str(partition): found.get(partition, -2) for partition in sorted(ends)}
+
+
+def _append(rows: DataFrame, dataset: Dataset, settings: Settings, count: int) -> None:
+    if count:
+        tables.append(rows.select(*dataset.column_names), dataset, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(upkeep.execute("recover", parse_args(sys.argv[1:]), main))

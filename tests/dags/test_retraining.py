@@ -1,0 +1,106 @@
+"""When a training is due, judged from the run results of earlier runs."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from contracts.pipelines import load_all
+from contracts.results import RunContext, RunResult
+from contracts.windows import Window
+from dags.operators.retraining import Training, force_param, is_due, trainings
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SIX_HOURS = timedelta(hours=6)
+WINDOW = Window(first_day=date(2026, 11, 1), last_day=date(2026, 11, 19), decided_by="asset")
+OTHER = WINDOW.model_copy(update={"last_day": date(2026, 11, 18)})
+
+
+def trained(window: Window, hours_ago: float) -> Training:
+    return Training(run="earlier", window=window, finished_at=NOW - timedelta(hours=hours_ago))
+
+
+def asked(*earlier: Training, force: bool = False) -> tuple[bool, str]:
+    return is_due(WINDOW, list(earlier), NOW, cool_down=SIX_HOURS, force=force)
+
+
+def test_the_first_training_is_due():
+    assert asked() == (True, "nothing was trained on 2026-11-01 to 2026-11-19")
+
+
+def test_the_same_days_are_not_trained_twice_however_long_ago_and_whatever_decided_them():
+    due, reason = asked(trained(WINDOW.model_copy(update={"decided_by": "params"}), hours_ago=1000))
+    assert not due
+    assert "run earlier already trained on 2026-11-01 to 2026-11-19" in reason
+
+
+def test_other_days_wait_for_the_cool_down():
+    due, reason = asked(trained(OTHER, hours_ago=5.9))
+    assert not due
+    assert "less than 6:00:00 ago" in reason
+    assert asked(trained(OTHER, hours_ago=6.0))[0]
+
+
+def test_the_newest_training_counts_for_the_cool_down_not_the_first_in_the_list():
+    assert not asked(trained(OTHER, hours_ago=100), trained(OTHER, hours_ago=1), trained(OTHER, hours_ago=50))[0]
+
+
+def test_force_trains_in_any_case():
+    assert asked(trained(WINDOW, hours_ago=0.1), force=True) == (True, "forced")
+
+
+def leave(runs, run_id, *, status="done", window=WINDOW, hours_ago=1.0, **which):
+    """What a run leaves behind in its folder."""
+    task = which.setdefault("task_id", "evaluate")
+    context = RunContext(dag_id="retrain_x", run_id=run_id, **which)
+    finished = NOW - timedelta(hours=hours_ago)
+    RunResult(
+        context=context, application=task, status=status, started_at=finished, finished_at=finished,
+        exit_code=0 if status != "failed" else 4,
+    ).write(runs)  # fmt: skip
+    folder = context.run_folder(runs)
+    window.write(folder / "window.json")
+    return folder
+
+
+def test_earlier_trainings_are_read_from_their_run_results(runs):
+    mine = leave(runs, "mine", hours_ago=0)
+    leave(runs, "older", window=OTHER, hours_ago=30)
+    leave(runs, "newer", status="failed", try_number=1, hours_ago=3)
+    leave(runs, "newer", try_number=2, hours_ago=2)
+    assert trainings(mine) == [
+        Training("newer", WINDOW, NOW - timedelta(hours=2)),
+        Training("older", OTHER, NOW - timedelta(hours=30)),
+    ]
+
+
+@pytest.mark.parametrize("status", ["failed", "not_enough_data", "skipped"])
+def test_a_run_that_came_to_no_decision_does_not_count(runs, status):
+    mine = leave(runs, "mine")
+    leave(runs, "other", status=status)
+    assert trainings(mine) == []
+
+
+def test_a_run_that_only_trained_does_not_count(runs):
+    mine = leave(runs, "mine")
+    leave(runs, "other", task_id="train")
+    assert trainings(mine) == []
+
+
+def test_a_damaged_run_folder_is_left_out_and_logged(runs, caplog):
+    mine = leave(runs, "mine")
+    (leave(runs, "broken") / "window.json").write_text("{", encoding="utf-8")
+    leave(runs, "good")
+    assert [training.run for training in trainings(mine)] == ["good"]
+    assert "broken" in caplog.text
+
+
+def test_the_form_takes_force_only_as_yes_or_no():
+    assert force_param()["force"].resolve() is False
+    with pytest.raises(ValueError, match="not of type 'boolean'"):
+        force_param()["force"].resolve("yes please")
+
+
+def test_every_pipeline_names_how_far_back_it_trains_and_how_often():
+    for spec in load_all().values():
+        assert spec.schedule.window_days >= 1
+        assert spec.schedule.cool_down_hours >= 0

@@ -1,0 +1,110 @@
+"""Rules that hold for every DAG (docs/decisions/0005)."""
+
+import re
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from contracts.datasets import DATASETS
+from contracts.pipelines import load_all
+from contracts.profiles import PROFILES
+from dags.operators.alerts import FailureAlert
+from dags.operators.spark import POOL, SparkApplication
+from tests.dags.home import REPOSITORY
+
+EXPECTED = {"access_log_daily", "stream_watchdog", *(f"retrain_{name}" for name in load_all())}
+
+
+def test_every_file_parses(dag_bag):
+    assert dag_bag.import_errors == {}
+    assert set(dag_bag.dags) == EXPECTED
+
+
+@pytest.fixture(params=sorted(EXPECTED))
+def dag(request, dag_bag):
+    return dag_bag.dags[request.param]
+
+
+def test_an_id_is_the_file_name_and_for_a_family_the_pipeline_too(dag):
+    stem = re.sub(r".*/(\w+)\.py$", r"\1", dag.fileloc)
+    assert dag.dag_id == stem or dag.dag_id in {f"{stem}_{name}" for name in load_all()}
+
+
+def test_the_page_says_what_it_produces_for_whom_and_when_it_fails(dag):
+    for part in ("**Produces**", "**For**", "**When it fails:**"):
+        assert part in dag.doc_md
+
+
+def test_tags_name_one_workload_and_one_tier(dag):
+    tiers = {tag for tag in dag.tags if re.fullmatch(r"tier_[123]", tag)}
+    assert len(tiers) == 1
+    assert dag.tags - tiers == {"access_log"}
+
+
+def test_the_runbook_exists_and_the_page_names_it(dag):
+    path = f"docs/runbooks/{dag.dag_id}.md"
+    assert path in dag.doc_md
+    assert (REPOSITORY / path).is_file()
+
+
+def test_one_run_at_a_time_and_no_catching_up(dag):
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+    assert dag.dagrun_timeout is not None
+
+
+def test_the_timetable_is_explicit(dag):
+    assert type(dag.timetable).__name__ in {"CronDataIntervalTimetable", "CronTriggerTimetable", "AssetOrTimeSchedule"}
+    assert dag.timetable.can_be_scheduled
+
+
+def test_every_task_has_a_time_limit_within_that_of_the_run_and_tells_about_failure(dag):
+    for task in dag.tasks:
+        assert timedelta(0) < task.execution_timeout <= dag.dagrun_timeout
+        if dag.dag_id != "stream_watchdog":
+            assert task.retries == 2
+            callbacks = task.on_failure_callback
+            callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+            assert [type(callback) for callback in callbacks] == [FailureAlert]
+
+
+def test_spark_tasks_use_a_profile_the_pool_and_an_application_that_exists(dag):
+    limits = {timedelta(minutes=size.time_limit_minutes) for size in PROFILES.values()}
+    for task in dag.tasks:
+        if isinstance(task, SparkApplication):
+            assert task.pool == POOL
+            assert task.execution_timeout in limits
+            assert task.application.startswith(str(REPOSITORY / "spark_apps"))
+            assert (REPOSITORY / "spark_apps" / task.application.rpartition("/")[2]).is_file()
+
+
+def test_datasets_that_tasks_name_exist_and_have_a_suite(dag):
+    for task in dag.tasks:
+        words = getattr(task, "application_args", None) or []
+        for flag, name in pairwise(words):
+            if flag == "--dataset":
+                assert name in {dataset.name for dataset in DATASETS.values()}
+                assert (REPOSITORY / "expectations" / f"{name}.yaml").is_file()
+
+
+def test_assets_are_datasets(dag):
+    names = {outlet.name for task in dag.tasks for outlet in task.outlets}
+    assert names <= {dataset.name for dataset in DATASETS.values()}
+
+
+def test_no_template_asks_for_a_date(dag):
+    for task in dag.tasks:
+        for field in task.template_fields:
+            assert not re.search(r"\bds\b|ds_nodash|data_interval|logical_date", str(getattr(task, field)))
+
+
+def test_days_are_resolved_first_wherever_days_are_used(dag):
+    if dag.dag_id == "stream_watchdog":
+        return
+    assert [task.task_id for task in dag.roots] == ["resolve_window"]
+
+
+def test_two_applications_of_any_size_and_the_stream_fit_the_workers():
+    # Two workers of 3 GiB; the stream's executor takes 1.5 GiB of one of them.
+    assert all(size.executor_memory_mib <= 1536 and size.cores == 2 for size in PROFILES.values())
