@@ -136,7 +136,7 @@ def _run_locked(
             query.awaitTermination(1)
             _observe(query, status, settings)
             ends.refresh(status)
-            if gold.error or (not drain and not gold.is_due_in(settings.stream.gold_trigger_s)):
+            if gold.error or (not drain and not gold.keep_up(settings.stream.gold_trigger_s)):
                 stop.set()
         _stop_between_batches(query, job)
         if gold.error:
@@ -179,16 +179,19 @@ class _Gold:
     def __init__(self, spark: SparkSession, settings: Settings, engine: Engine, status: StreamStatus) -> None:
         self._spark, self._settings, self._engine, self._status = spark, settings, engine, status
         self._thread: threading.Thread | None = None
-        self._last = 0.0
+        self._due_at = 0.0
         self._maintenance = Maintenance(spark, settings)
         self.error: Exception | None = None
 
-    def is_due_in(self, interval_s: float) -> bool:
-        """Start a step when the last one is over and ``interval_s`` has passed; False when a step failed."""
+    def keep_up(self, interval_s: float) -> bool:
+        """Start a step when the last one is over and it is time for another; False when a step failed.
+
+        Steps begin ``interval_s`` apart, and at least as long after the end of one as it took: when there is much to
+        catch up, ingestion keeps half of the time, and a step covers several micro-batches.
+        """
         idle = self._thread is None or not self._thread.is_alive()
-        if idle and self.error is None and monotonic() - self._last >= interval_s:
-            self._last = monotonic()
-            self._thread = threading.Thread(target=self._guarded, name="gold", daemon=True)
+        if idle and self.error is None and monotonic() >= self._due_at:
+            self._thread = threading.Thread(target=self._guarded, args=(interval_s,), name="gold", daemon=True)
             self._thread.start()
         return self.error is None
 
@@ -200,10 +203,13 @@ class _Gold:
         if self._thread is not None:
             self._thread.join(timeout=120)
 
-    def _guarded(self) -> None:
+    def _guarded(self, interval_s: float) -> None:
+        began = monotonic()
         try:
             self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "gold")
             self.step()
+            took = monotonic() - began
+            self._due_at = began + max(interval_s, 2 * took)
             self._maintenance.tidy()
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self.error = error

@@ -29,8 +29,9 @@ from spark_apps.transforms import access_log_gold as gold
 
 log = logging.getLogger("millrace")
 
-#: A predicate of more ranges than this is coarser than it need be: neighbours are joined, which stays exact.
-MAX_RANGES = 64
+#: Above this, neighbouring ranges are joined, which stays exact: every row is compared with every range, and 64 of
+#: them took longer than the rows between them (gold of 400,000 lines: 4.1 s against 2.7 s for the table of minutes).
+MAX_RANGES = 8
 
 _GAP = f"INTERVAL {gold.SESSION_GAP_MIN} MINUTES"
 
