@@ -24,12 +24,18 @@ def write_days(path: Path, lines: int) -> int:
 
 
 def write_live(path: Path, start: datetime, lines_per_s: int, seconds: int) -> int:
-    """Write a log whose times run from ``start`` with ``lines_per_s`` lines in each second; returns how many lines."""
+    """Write a log whose times run from ``start`` with ``lines_per_s`` lines in each second; returns how many lines.
+
+    A client stays for a minute: the sample's few hosts, asking on and on, would make one session of the whole log.
+    """
     lines = itertools.cycle(_pieces())
     with path.open("wb") as file:
         for second in range(seconds):
             time = f"[{(start + timedelta(seconds=second)).astimezone(UTC):%d/%b/%Y:%H:%M:%S +0000}]".encode()
-            file.writelines(before + time + after for before, after in itertools.islice(lines, lines_per_s))
+            visit = b".m%d " % (second // 60)
+            file.writelines(
+                before.replace(b" ", visit, 1) + time + after for before, after in itertools.islice(lines, lines_per_s)
+            )
     return seconds * lines_per_s
 
 

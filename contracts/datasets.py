@@ -69,6 +69,9 @@ _WHERE_FROM = (
 )
 _RECORD_KEY = ("topic_id", "kafka_partition", "kafka_offset")
 
+#: A checkpoint of Delta's log takes as long as a micro-batch; every tenth commit, the default, is every half minute.
+_RARE_CHECKPOINTS = "50"
+
 BRONZE_ACCESS_LOG = Dataset(
     name="bronze.access_log",
     about="One row per Kafka record as it arrived, redeliveries included and marked.",
@@ -89,7 +92,10 @@ BRONZE_ACCESS_LOG = Dataset(
         _column("line", "binary", "the bytes of the line without its line end"),
     ),
     # No statistics on raw bytes; nothing is ever looked up by them.
-    properties={"delta.dataSkippingStatsColumns": "topic_id,kafka_partition,kafka_offset,kafka_at,source,byte_offset"},
+    properties={
+        "delta.checkpointInterval": _RARE_CHECKPOINTS,
+        "delta.dataSkippingStatsColumns": "topic_id,kafka_partition,kafka_offset,kafka_at,source,byte_offset",
+    },
 )
 
 SILVER_ACCESS_LOG = Dataset(
@@ -121,6 +127,7 @@ SILVER_ACCESS_LOG = Dataset(
     ),
     properties={
         "delta.enableChangeDataFeed": "true",
+        "delta.checkpointInterval": _RARE_CHECKPOINTS,
         "delta.dataSkippingStatsColumns": (
             "kafka_partition,kafka_offset,kafka_at,source,requested_at,requested_local,host"
         ),

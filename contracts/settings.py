@@ -64,8 +64,9 @@ class StreamSettings(BaseModel):
     topic_partitions: int = Field(default=2, ge=1, le=64)
     max_offsets_per_trigger: int = Field(default=400_000, gt=0)
     read_tasks: int = Field(default=2, ge=1, le=256)
-    trigger_s: float = Field(default=2.0, gt=0)
+    trigger_s: float = Field(default=3.0, gt=0)
     gold_trigger_s: float = Field(default=10.0, gt=0)
+    sessions_trigger_s: float = Field(default=60.0, gt=0)
     #: More silver rows than this are aggregated in several steps.
     gold_max_rows: int = Field(default=2_000_000, gt=0)
     #: Compact a table of the stream when one day of it has more files than this.

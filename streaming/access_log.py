@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +20,12 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
-from sqlalchemy import Engine
 
-from contracts.datasets import SILVER_ACCESS_LOG
+from contracts.datasets import GOLD_OF_ACCESS_LOG, GOLD_SESSIONS, SILVER_ACCESS_LOG, Dataset
 from contracts.errors import ExitCode, PlatformError
 from contracts.settings import Settings, load_settings
 from expectations.stream import quarantining_rules
-from spark_apps.io import locks, ops, session, stream_records
+from spark_apps.io import locks, ops, session, stream_records, tables
 from spark_apps.io.stream_records import BatchCounts
 from streaming import aggregate, guard, topics
 from streaming.ingest import Ingest, create_tables
@@ -121,6 +121,7 @@ def _run_locked(
 
     def on_batch(batch_id: int, counts: BatchCounts) -> None:
         status.add(batch_id, counts)
+        status.silver_version = tables.version(spark, SILVER_ACCESS_LOG, settings.lake)
         log.info("batch=%d bronze=%d silver=%d quarantine=%d duplicates=%d", batch_id, *counts.__dict__.values())
 
     job = Ingest(
@@ -129,14 +130,14 @@ def _run_locked(
     )  # fmt: skip
     query = start(read_topic(spark, settings, entry.starting_offsets or "earliest"), job, settings, drain=drain)
     status.state = "running"
-    gold = _Gold(spark, settings, engine, status)
+    gold = _Gold(spark, settings, status)
     ends = _EndOffsets(settings)
     try:
         while query.isActive and not stop.is_set():
             query.awaitTermination(1)
             _observe(query, status, settings)
             ends.refresh(status)
-            if gold.error or (not drain and not gold.keep_up(settings.stream.gold_trigger_s)):
+            if gold.error or (not drain and not gold.keep_up()):
                 stop.set()
         _stop_between_batches(query, job)
         if gold.error:
@@ -176,40 +177,50 @@ class _EndOffsets:
 class _Gold:
     """Aggregation beside ingestion, in a thread and a scheduler pool of its own."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, engine: Engine, status: StreamStatus) -> None:
-        self._spark, self._settings, self._engine, self._status = spark, settings, engine, status
+    def __init__(self, spark: SparkSession, settings: Settings, status: StreamStatus) -> None:
+        self._spark, self._settings, self._status = spark, settings, status
         self._thread: threading.Thread | None = None
-        self._due_at = 0.0
+        self._due_at = self._sessions_due_at = 0.0
+        self._covers: dict[str, int] = {}
         self._maintenance = Maintenance(spark, settings)
         self.error: Exception | None = None
 
-    def keep_up(self, interval_s: float) -> bool:
+    def keep_up(self) -> bool:
         """Start a step when the last one is over and it is time for another; False when a step failed.
 
-        Steps begin ``interval_s`` apart, and at least as long after the end of one as it took: when there is much to
-        catch up, ingestion keeps half of the time, and a step covers several micro-batches.
+        Steps begin ``gold_trigger_s`` apart, and at least as long after the end of one as it took: when there is much
+        to catch up, ingestion keeps half of the time, and a step covers several micro-batches. Sessions cost as much as
+        all other tables: they follow every ``sessions_trigger_s`` while lines keep coming, at once when none do.
         """
         idle = self._thread is None or not self._thread.is_alive()
         if idle and self.error is None and monotonic() >= self._due_at:
-            self._thread = threading.Thread(target=self._guarded, args=(interval_s,), name="gold", daemon=True)
+            with_sessions = monotonic() >= self._sessions_due_at or self._status.lag_records == 0
+            datasets = [d for d in GOLD_OF_ACCESS_LOG if with_sessions or d is not GOLD_SESSIONS]
+            self._thread = threading.Thread(target=self._guarded, args=(datasets,), name="gold", daemon=True)
             self._thread.start()
         return self.error is None
 
-    def step(self) -> None:
-        self._status.gold_version = aggregate.step(self._spark, self._settings, self._engine)
-        self._status.gold_committed_at = datetime.now(UTC)
+    def step(self, datasets: Sequence[Dataset] = GOLD_OF_ACCESS_LOG) -> None:
+        version, written = aggregate.step(self._spark, self._settings, datasets)
+        self._covers |= {dataset.name: version for dataset in datasets}
+        if len(self._covers) == len(GOLD_OF_ACCESS_LOG):
+            self._status.gold_version = min(self._covers.values())
+        if written:
+            self._status.gold_committed_at = datetime.now(UTC)
 
     def join(self) -> None:
         if self._thread is not None:
             self._thread.join(timeout=120)
 
-    def _guarded(self, interval_s: float) -> None:
+    def _guarded(self, datasets: Sequence[Dataset]) -> None:
         began = monotonic()
         try:
             self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "gold")
-            self.step()
+            self.step(datasets)
             took = monotonic() - began
-            self._due_at = began + max(interval_s, 2 * took)
+            self._due_at = began + max(self._settings.stream.gold_trigger_s, 2 * took)
+            if GOLD_SESSIONS in datasets:
+                self._sessions_due_at = began + self._settings.stream.sessions_trigger_s
             self._maintenance.tidy()
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self.error = error

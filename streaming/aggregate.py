@@ -1,18 +1,21 @@
-"""Silver to gold: recompute and replace what the changed rows touch, never increment.
+"""Silver to gold: bring every gold table to the newest version of silver, exactly.
 
-A step looks at the rows that silver gained or lost since the version a gold table covers (Delta's change data feed),
-finds the keys they touch, re-reads exactly those from silver *at one version* and replaces them. So late, out-of-order
-and erased lines are exact, a repeated step changes nothing, and no watermark or state store is needed.
+A step looks at the rows that silver gained or lost since the version a gold table covers (Delta's change data feed).
+Minutes and sessions that they touch are made anew from silver *at one version*; sums by hour and by path, whose day
+would have to be read again and again, are moved by what was gained and lost. Which version a table covers is a part of
+its own commits, so a step is carried out once or not at all, late, out-of-order and erased lines are exact, and no
+watermark or state store is needed.
 """
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from sqlalchemy import Engine
 
 from contracts.datasets import (
     GOLD_ACCESS_LOG_1M,
@@ -24,7 +27,7 @@ from contracts.datasets import (
     Dataset,
 )
 from contracts.settings import Settings
-from spark_apps.io import locks, stream_records, tables
+from spark_apps.io import locks, tables
 from spark_apps.transforms import access_log_gold as gold
 
 log = logging.getLogger("millrace")
@@ -45,79 +48,110 @@ class Replacement(NamedTuple):
     held: DataFrame | None = None
 
 
-def step(spark: SparkSession, settings: Settings, engine: Engine) -> int:
-    """Bring every gold table to the newest version of silver; returns that version.
+@dataclass
+class News:
+    """Silver at the version to reach, and what it gained or lost since the version that some tables cover."""
 
-    Each table's commit carries ``{"silver_version": N}``; the ops database remembers it, too.
+    spark: SparkSession
+    settings: Settings
+    silver: DataFrame
+    changed: DataFrame
+
+    @cached_property
+    def touched(self) -> list[Row]:
+        """Every minute (UTC), local day and kind of change that the changed rows have."""
+        minute = F.date_trunc("minute", "requested_at").alias("minute_at")
+        day = F.to_date("requested_local").alias("local_day")
+        return self.changed.select(minute, day, _is_loss().alias("is_loss")).distinct().collect()
+
+
+def step(
+    spark: SparkSession, settings: Settings, datasets: Iterable[Dataset] = GOLD_OF_ACCESS_LOG
+) -> tuple[int, list[Dataset]]:
+    """Bring these gold tables to the newest version of silver; returns it, and the tables that had to be written.
+
+    Each commit carries ``{"silver_version": N}`` for readers, and a transaction identifier of silver's own identity and
+    version for the next step.
     """
     lock = settings.locks / "stream" / "gold.lock"
     with locks.exclusive(spark, lock, "Aggregating silver into gold", wait_s=tables.LOCK_WAIT_S):
         target = tables.version(spark, SILVER_ACCESS_LOG, settings.lake)
-        for dataset in GOLD_OF_ACCESS_LOG:
+        source = f"silver/{tables.identity(spark, SILVER_ACCESS_LOG, settings.lake)}"
+        silver = tables.read(spark, SILVER_ACCESS_LOG, settings.lake, at_version=target)
+        news: dict[int, News] = {}
+        written = []
+        for dataset in datasets:
             tables.create_if_missing(spark, dataset, settings)
-            covered = stream_records.covered_silver_version(engine, dataset.name)
-            if covered is None or covered[0] != target:
-                _bring_to(spark, settings, engine, dataset, None if covered is None else covered[0], target)
-    return target
+            covered = tables.last_transaction(spark, dataset, settings, source)
+            if covered < target:
+                if covered >= 0 and covered not in news:
+                    changed = tables.changes(spark, SILVER_ACCESS_LOG, settings.lake, covered + 1, target)
+                    news[covered] = News(spark, settings, silver, changed)
+                if _bring_to(news.get(covered), silver, dataset, settings, tables.Transaction(source, target)):
+                    written.append(dataset)
+    return target, written
 
 
 def _bring_to(
-    spark: SparkSession, settings: Settings, engine: Engine, dataset: Dataset, covered: int | None, target: int
-) -> None:
-    silver = tables.read(spark, SILVER_ACCESS_LOG, settings.lake, at_version=target)
-    if covered is None or covered > target:
+    news: News | None, silver: DataFrame, dataset: Dataset, settings: Settings, transaction: tables.Transaction
+) -> bool:
+    if news is None:
         # Nothing is known of what the table holds, or silver was made anew: all of it is replaced.
         replacement: Replacement | None = Replacement(gold.GOLD_TRANSFORMS[dataset.name](silver), "true")
     else:
-        changed = tables.changes(spark, SILVER_ACCESS_LOG, settings.lake, covered + 1, target)
-        replacement = _REPLACEMENTS[dataset.name](silver, changed, spark, settings)
-    if replacement is not None:
-        metadata: dict[str, object] = {"silver_version": target}
-        try:
-            tables.replace(replacement.rows, dataset, settings, replacement.predicate, metadata=metadata)
-        finally:
-            if replacement.held is not None:
-                replacement.held.unpersist()
-    version = tables.version(spark, dataset, settings.lake)
-    stream_records.record_gold(engine, dataset.name, target, version)
+        replacement = _REPLACEMENTS[dataset.name](news, dataset)
+    if replacement is None:
+        return False
+    metadata: dict[str, object] = {"silver_version": transaction.version}
+    try:
+        tables.replace(
+            replacement.rows, dataset, settings, replacement.predicate, metadata=metadata, transaction=transaction
+        )
+    finally:
+        if replacement.held is not None:
+            replacement.held.unpersist()
+    return True
 
 
-def _minutes(silver: DataFrame, changed: DataFrame, *_: object) -> Replacement | None:
-    minute = F.date_trunc("minute", "requested_at").alias("minute_at")
-    touched = [row.minute_at for row in changed.select(minute).distinct().collect()]
-    if not touched:
+def _minutes(news: News, _: Dataset) -> Replacement | None:
+    ranges = joined_ranges({row.minute_at for row in news.touched}, timedelta(minutes=1))
+    if not ranges:
         return None
-    ranges = joined_ranges(touched, timedelta(minutes=1))
-    return Replacement(gold.minutes(silver.where(_within("requested_at", ranges))), _within("minute_at", ranges))
+    requests = news.silver.where(_within("requested_at", ranges))
+    return Replacement(gold.minutes(requests), _within("minute_at", ranges))
 
 
-def _hours(silver: DataFrame, changed: DataFrame, *_: object) -> Replacement | None:
-    hour = F.date_trunc("hour", "requested_local").alias("hour_at")
-    touched = [row.hour_at for row in changed.select(hour).distinct().collect()]
-    if not touched:
+def _sums(news: News, dataset: Dataset) -> Replacement | None:
+    """Old sums of the touched days, plus those of the rows gained, minus those of the rows lost."""
+    days = sorted({row.local_day for row in news.touched})
+    if not days:
         return None
-    ranges = joined_ranges(touched, timedelta(hours=1))
-    hour_of_row = "make_timestamp(year(local_day), month(local_day), day(local_day), hour, 0, 0)"
-    return Replacement(gold.hourly(silver.where(_within("requested_local", ranges))), _within(hour_of_row, ranges))
+    of_rows = gold.GOLD_TRANSFORMS[dataset.name]
+    literals = ", ".join(f"DATE'{day}'" for day in days)
+    predicate = f"local_day IN ({literals})"
+    moved = tables.read(news.spark, dataset, news.settings.lake).where(predicate)
+    moved = moved.unionByName(of_rows(news.changed.where(~_is_loss())))
+    if any(row.is_loss for row in news.touched):
+        lost = of_rows(news.changed.where(_is_loss()))
+        moved = moved.unionByName(lost.withColumns({name: -F.col(name) for name in gold.SUMS}))
+    keys = [name for name in dataset.column_names if name not in gold.SUMS]
+    rows = moved.groupBy(*keys).agg(*[F.sum(name).alias(name) for name in gold.SUMS]).where("requests > 0")
+    return Replacement(rows, predicate)
 
 
-def _days(silver: DataFrame, changed: DataFrame, *_: object) -> Replacement | None:
-    touched = [row.day for row in changed.select(F.to_date("requested_local").alias("day")).distinct().collect()]
-    if not touched:
-        return None
-    midnights = [datetime(day.year, day.month, day.day) for day in touched]  # noqa: DTZ001 - session time zone is UTC
-    ranges = joined_ranges(midnights, timedelta(days=1))
-    days = " OR ".join(f"(local_day >= DATE'{a.date()}' AND local_day < DATE'{b.date()}')" for a, b in ranges)
-    return Replacement(gold.popularity(silver.where(_within("requested_local", ranges))), days)
+def _is_loss() -> Column:
+    return F.col("_change_type").isin("delete", "update_preimage")
 
 
-def _sessions(silver: DataFrame, changed: DataFrame, spark: SparkSession, settings: Settings) -> Replacement | None:
+def _sessions(news: News, dataset: Dataset) -> Replacement | None:
     """Sessions of the touched hosts, widened by what lies within one session gap on both sides.
 
     Sessions are maximal, so a changed request can only touch those that end or start within the gap of it.
     """
-    old = tables.read(spark, GOLD_SESSIONS, settings.lake)
-    touched = changed.groupBy("host").agg(F.min("requested_at").alias("_low"), F.max("requested_at").alias("_high"))
+    old = tables.read(news.spark, dataset, news.settings.lake)
+    touched = news.changed.groupBy("host").agg(
+        F.min("requested_at").alias("_low"), F.max("requested_at").alias("_high")
+    )
     near = (F.col("ended_at") >= F.col("_low") - F.expr(_GAP)) & (F.col("started_at") <= F.col("_high") + F.expr(_GAP))
     with_old = touched.join(old.select("host", "started_at", "ended_at"), "host", how="left")
     reach = (
@@ -134,11 +168,11 @@ def _sessions(silver: DataFrame, changed: DataFrame, spark: SparkSession, settin
         return None
     window = [(low, high + timedelta(microseconds=1))]
     inside = (F.col("requested_at") >= F.col("_low")) & (F.col("requested_at") <= F.col("_high"))
-    events = silver.where(_within("requested_at", window)).join(reach, "host", how="inner").where(inside)
+    events = news.silver.where(_within("requested_at", window)).join(reach, "host", how="inner").where(inside)
     predicate = _within("started_at", window)
     replaced = (F.col("started_at") >= F.col("_low")) & (F.col("started_at") <= F.col("_high"))
     kept = old.where(predicate).join(reach, "host", how="left").where(F.col("_low").isNull() | ~replaced)
-    new = gold.sessions(events).unionByName(kept.select(*GOLD_SESSIONS.column_names))
+    new = gold.sessions(events).unionByName(kept.select(*dataset.column_names))
     return Replacement(new, predicate, held=reach)
 
 
@@ -169,9 +203,9 @@ def _within(column: str, ranges: list[tuple[datetime, datetime]]) -> str:
     )
 
 
-_REPLACEMENTS: dict[str, Callable[[DataFrame, DataFrame, SparkSession, Settings], Replacement | None]] = {
+_REPLACEMENTS: dict[str, Callable[[News, Dataset], Replacement | None]] = {
     GOLD_ACCESS_LOG_1M.name: _minutes,
-    GOLD_ACCESS_LOG_HOURLY.name: _hours,
-    GOLD_RESOURCE_POPULARITY.name: _days,
+    GOLD_ACCESS_LOG_HOURLY.name: _sums,
+    GOLD_RESOURCE_POPULARITY.name: _sums,
     GOLD_SESSIONS.name: _sessions,
 }

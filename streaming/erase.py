@@ -32,7 +32,7 @@ def parse_args(argv: list[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-def main(args: Namespace, settings: Settings, spark: SparkSession, engine: Engine) -> str:
+def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engine) -> str:
     """Erases the host and, where hosts are pseudonymised, its pseudonym."""
     names = [args.host.lower()]
     key = settings.stream.pseudonym_key
@@ -48,7 +48,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession, engine: Engin
             erased[dataset.layer] = tables.read(spark, dataset, settings.lake).where(F.expr(predicate)).count()
             if erased[dataset.layer]:
                 tables.delete(spark, dataset, settings, predicate)
-        aggregate.step(spark, settings, engine)
+        aggregate.step(spark, settings)
         for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
             tables.vacuum(spark, dataset, settings, keep_hours=0)
     counts = ", ".join(f"{rows} rows of {layer}" for layer, rows in erased.items())

@@ -102,24 +102,31 @@ class Ingest:
         known = {s: shared for s, parts in in_batch.items() if (shared := overlap(parts, self.covered.get(s, [])))}
         bronze = mark_duplicates(lines, known, repeats=repeats)
         self._append(bronze, BRONZE_ACCESS_LOG, batch_id)
-
-        judged = judge(bronze.where("NOT is_duplicate"), self.violations)
-        seen = Observation()
-        judged = judged.observe(
-            seen, F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")
-        )
-        kept = judged.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
-        if self._append(kept, SILVER_ACCESS_LOG, batch_id):
-            ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
-        else:
-            ok, refused = _counts_again(judge(bronze.where("NOT is_duplicate"), self.violations))
-        if refused:
-            rows = judge(bronze.where("NOT is_duplicate"), self.violations).where("reason IS NOT NULL")
-            self._append(rows.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, batch_id)
         duplicates = bronze.where("is_duplicate").count() if known or repeats else 0
+        ok = refused = 0
+        # A file replayed again brings nothing new: an empty commit would only make gold and the page look for it.
+        if total == 0 or duplicates < total:
+            ok, refused = self._write_judged(bronze.where("NOT is_duplicate"), batch_id)
         counts = BatchCounts(bronze=total, silver=ok, quarantine=refused, duplicates=duplicates)
         _check_sum(counts, batch_id)
         return counts, in_batch
+
+    def _write_judged(self, lines: DataFrame, batch_id: int) -> tuple[int, int]:
+        """Rows that silver and quarantine got, counted in the pass that writes silver."""
+        judged = judge(lines, self.violations)
+        seen = Observation()
+        observed = judged.observe(
+            seen, F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")
+        )
+        kept = observed.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
+        if self._append(kept, SILVER_ACCESS_LOG, batch_id):
+            ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
+        else:
+            ok, refused = _counts_again(judged)
+        if refused:
+            rows = judged.where("reason IS NOT NULL")
+            self._append(rows.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, batch_id)
+        return ok, refused
 
     def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int) -> bool:
         """Append once; False when an earlier try of this micro-batch did it."""

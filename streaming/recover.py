@@ -40,8 +40,6 @@ def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engi
         kept, refused = fill_gaps(spark, settings, bronze)
         _, covered, _ = coverage(bronze)
         stream_records.replace_marks(engine, _RECOVERED, sys.maxsize, covered)
-        # Its versions of silver may be those of a lake that is gone.
-        stream_records.forget_gold(engine)
         starts = next_offsets(bronze, topic_id, partitions)
         folder = settings.checkpoints / f"{guard.QUERY_NAME}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         offsets = json.dumps({settings.stream.topic: starts})

@@ -28,7 +28,6 @@ class StreamStatus:
     recent: tuple[BatchCounts, ...] = ()
     silver_version: int | None = None
     gold_version: int | None = None
-    newest_kafka_at: datetime | None = None
     last_commit_at: datetime | None = None
     gold_committed_at: datetime | None = None
     error: str | None = None

@@ -39,14 +39,6 @@ stream_batches = Table(
     Column("committed_at", UtcDateTime, nullable=False),
 )  # fmt: skip
 
-gold_progress = Table(
-    "gold_progress", metadata,
-    Column("dataset", String(100), primary_key=True),
-    Column("silver_version", BigInteger, nullable=False, comment="version of silver that the table covers exactly"),
-    Column("table_version", BigInteger, nullable=False, comment="version of the gold table that does"),
-    Column("updated_at", UtcDateTime, nullable=False),
-)  # fmt: skip
-
 Covered = dict[str, list[tuple[int, int]]]
 
 
@@ -131,24 +123,3 @@ def totals(engine: Engine) -> BatchCounts:
     columns = [func.coalesce(func.sum(stream_batches.c[name]), 0) for name in BatchCounts.__dataclass_fields__]
     with engine.connect() as connection:
         return BatchCounts(*[int(n) for n in connection.execute(select(*columns)).one()])
-
-
-def covered_silver_version(engine: Engine, dataset: str) -> tuple[int, int] | None:
-    """(silver version, gold table version) that a gold table stands at, None before its first commit."""
-    query = select(gold_progress.c.silver_version, gold_progress.c.table_version)
-    with engine.connect() as connection:
-        row = connection.execute(query.where(gold_progress.c.dataset == dataset)).first()
-    return None if row is None else (int(row[0]), int(row[1]))
-
-
-def record_gold(engine: Engine, dataset: str, silver_version: int, table_version: int) -> None:
-    with engine.begin() as connection:
-        connection.execute(delete(gold_progress).where(gold_progress.c.dataset == dataset))
-        values = {"dataset": dataset, "silver_version": silver_version, "table_version": table_version}
-        connection.execute(insert(gold_progress).values(**values, updated_at=datetime.now(UTC)))
-
-
-def forget_gold(engine: Engine) -> None:
-    """Forget what gold covers: the next step builds every gold table anew."""
-    with engine.begin() as connection:
-        connection.execute(delete(gold_progress))

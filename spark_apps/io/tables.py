@@ -49,6 +49,11 @@ def version(spark: SparkSession, dataset: Dataset, lake: Path) -> int:
     return int(_delta_log(spark, dataset, lake).version())
 
 
+def identity(spark: SparkSession, dataset: Dataset, lake: Path) -> str:
+    """Delta's own identifier of the table: another one when the table was deleted and made anew."""
+    return str(_delta_log(spark, dataset, lake).metadata().id())
+
+
 def read(spark: SparkSession, dataset: Dataset, lake: Path, *, at_version: int | None = None) -> DataFrame:
     """The table as it is, or as it was at ``at_version``; a table that is not there is a ConfigurationError."""
     if not exists(spark, dataset, lake):
@@ -96,10 +101,14 @@ def replace(
     predicate: str,
     *,
     metadata: dict[str, object] | None = None,
+    transaction: Transaction | None = None,
 ) -> None:
-    """Replace the rows that match ``predicate`` (SQL) by ``rows``, in one commit. Every new row must match it too."""
+    """Replace the rows that match ``predicate`` (SQL) by ``rows``, in one commit. Every new row must match it too.
+
+    With a transaction, at most once.
+    """
     with writing(rows.sparkSession, dataset, settings):
-        writer = _writer(rows, dataset, "overwrite", None, metadata).option("replaceWhere", predicate)
+        writer = _writer(rows, dataset, "overwrite", transaction, metadata).option("replaceWhere", predicate)
         writer.save(str(dataset.path(settings.lake)))
 
 

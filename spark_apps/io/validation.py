@@ -188,5 +188,3 @@ def _advice(failed: list[Judged]) -> str:
     if any(judged.verdict.rows == 0 for judged in failed):
         return "There are no rows: check the window, and that a log was replayed and drained (bin/millrace status)."
     return "Look at the report and at the quarantine; correct the data, not the rule (docs/runbooks/validation.md)."
-
-

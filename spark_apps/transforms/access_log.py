@@ -7,8 +7,10 @@ The fast path splits at quotes; lines that have quotes inside a field go to one 
 backtracking one such as ``"(?:\\\\.|[^"\\\\])*"`` overflows the JVM's stack on 4,000 escaped quotes.)
 """
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
+
+from spark_apps.transforms.projections import Projections, recorded
 
 PARSER_VERSION = 1
 
@@ -42,7 +44,8 @@ _QUOTE = '"'
 _FIRST_LOG = "1991-01-01"
 
 
-def parse(lines: DataFrame) -> DataFrame:
+@recorded
+def parse(lines: Projections) -> Projections:
     """Parse ``line`` (binary); other columns pass through, ``kafka_at`` is needed to tell future times.
 
     Adds the columns of ``silver.access_log`` from ``requested_at`` on, and ``reason``: null for a readable line, else
@@ -51,7 +54,7 @@ def parse(lines: DataFrame) -> DataFrame:
     return _typed(_split_request(_split_line(_text(lines))))
 
 
-def _text(lines: DataFrame) -> DataFrame:
+def _text(lines: Projections) -> Projections:
     size = F.octet_length("line")
     is_long = size > MAX_LINE_BYTES
     # A long line is never decoded; a carriage return belongs to the line end.
@@ -76,7 +79,7 @@ def _text(lines: DataFrame) -> DataFrame:
     )
 
 
-def _split_line(lines: DataFrame) -> DataFrame:
+def _split_line(lines: Projections) -> Projections:
     """Cut the line into ``_prefix`` (up to the time), ``_request``, ``_tail`` (status and bytes), referrer and agent.
 
     A line with two quotes (Common) or six (Combined) is split at them; any other has quotes inside a field.
@@ -102,7 +105,7 @@ def _split_line(lines: DataFrame) -> DataFrame:
     return _with_slow_path(split)
 
 
-def _with_slow_path(split: DataFrame) -> DataFrame:
+def _with_slow_path(split: Projections) -> Projections:
     """Lines that could not be cut at quotes are matched once against the full pattern."""
     separator = "\u0001"
     # Only a match puts the separator first, so a hostile line that contains it cannot pass for one.
@@ -131,7 +134,7 @@ def _with_slow_path(split: DataFrame) -> DataFrame:
     )
 
 
-def _split_request(lines: DataFrame) -> DataFrame:
+def _split_request(lines: Projections) -> Projections:
     """Cut ``_request`` into method, path and protocol; none of them is required."""
     words = F.col("_words")
     return (
@@ -165,7 +168,7 @@ def _odd_path() -> Column:
     return F.when(F.col("_known") | F.col("_has_protocol"), F.nullif(F.trim(middle), F.lit("")))
 
 
-def _typed(lines: DataFrame) -> DataFrame:
+def _typed(lines: Projections) -> Projections:
     names = F.substr("_prefix", F.length("_first") + 2)
     status, size = F.substring_index("_tail", " ", 1), F.substring_index("_tail", " ", -1)
     typed = (
@@ -190,7 +193,7 @@ def _typed(lines: DataFrame) -> DataFrame:
             F.substr("_who", F.length(F.substring_index("_who", " ", 1)) + 2).alias("_user"),
         )
     )
-    passed = [name for name in lines.columns if not name.startswith("_") and name not in {"method", "path", "protocol"}]
+    passed = [name for name in lines.columns if not name.startswith("_")]
     return typed.select(
         *passed,
         "requested_at",
@@ -214,7 +217,7 @@ def _typed(lines: DataFrame) -> DataFrame:
     )
 
 
-def _with_time(lines: DataFrame) -> DataFrame:
+def _with_time(lines: Projections) -> Projections:
     """``requested_at``, ``requested_local`` and ``utc_offset_min`` from ``[09/Jul/1995:00:00:07 -0400]``.
 
     The wall clock is read by a cast of its ISO form, three times as fast as a pattern; what the cast cannot read, such

@@ -15,6 +15,9 @@ from contracts.datasets import (
 #: A host that is silent for longer than this starts a new session: the convention of web analytics.
 SESSION_GAP_MIN = 30
 
+#: Columns of ``hourly`` and ``popularity`` that add up over any parts of the requests.
+SUMS = ("requests", "bytes_sent", "errors")
+
 #: Path of a request whose path cannot be told.
 NO_PATH = "(none)"
 

@@ -3,8 +3,8 @@
     python -m tests.faults.dying_driver --die after:append:silver.access_log:2 [--naive] -- [--drain]
 
 ``--die WHEN:CALL:NAME:N`` kills the whole process group (Python and its JVM) with SIGKILL before or after the N-th call
-of ``tables.append``, ``tables.replace``, ``stream_records.record_gold`` (NAME is the dataset) or
-``stream_records.finish_batch`` (NAME is empty). ``--naive`` writes as if Delta had no transactions.
+of ``tables.append``, ``tables.replace`` (NAME is the dataset) or ``stream_records.finish_batch`` (NAME is empty).
+``--naive`` writes as if Delta had no transactions.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Any
 from spark_apps.io import stream_records, tables
 from streaming import access_log
 
-_CALLS = {"append": tables, "replace": tables, "record_gold": stream_records, "finish_batch": stream_records}
+_CALLS = {"append": tables, "replace": tables, "finish_batch": stream_records}
 
 
 def die_at(point: str) -> None:
@@ -26,8 +26,7 @@ def die_at(point: str) -> None:
     real = getattr(module, call)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        # The second argument is a dataset or, for the record of gold, its name.
-        this = "" if call == "finish_batch" else getattr(args[1], "name", args[1])
+        this = "" if call == "finish_batch" else args[1].name
         seen[this] += 1
         is_it = this == name and seen[this] == int(number)
         if is_it and when == "before":

@@ -29,9 +29,9 @@ INGEST = [
     "after:append:quarantine.access_log", "after:finish_batch:",
 ]  # fmt: skip
 GOLD = [
-    f"after:{call}:gold.{table}"
+    f"{when}:replace:gold.{table}"
     for table in ("access_log_1m", "access_log_hourly", "resource_popularity", "sessions")
-    for call in ("replace", "record_gold")
+    for when in ("before", "after")
 ]
 WATCHED = ["bronze.access_log", "silver.access_log", "quarantine.access_log", "gold.access_log_1m", "gold.sessions"]
 
