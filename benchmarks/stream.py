@@ -179,7 +179,7 @@ def freshness(folder: Path, figures: Figures, minutes: float) -> None:
 
 
 def _retrain(runs: Any, api: Any) -> None:  # noqa: ANN401 - infra's module and client
-    day = "1995-07-09"  # of the sample
+    day = datetime.now(UTC).date().isoformat()  # of arrival: the sample's and the live lines'
     run_id = runs.trigger(api, "retrain_access_log_volume", {"first_day": day, "last_day": day, "force": True}, print)
     try:
         runs.wait(api, "retrain_access_log_volume", run_id, 1200, print)

@@ -128,9 +128,8 @@ SILVER_ACCESS_LOG = Dataset(
     properties={
         "delta.enableChangeDataFeed": "true",
         "delta.checkpointInterval": _RARE_CHECKPOINTS,
-        "delta.dataSkippingStatsColumns": (
-            "kafka_partition,kafka_offset,kafka_at,source,requested_at,requested_local,host"
-        ),
+        # Not host: the log keeps statistics of files that are gone, and an erased name must not live on there.
+        "delta.dataSkippingStatsColumns": ("kafka_partition,kafka_offset,kafka_at,source,requested_at,requested_local"),
     },
 )
 
@@ -215,7 +214,7 @@ GOLD_RESOURCE_POPULARITY = Dataset(
 GOLD_SESSIONS = Dataset(
     name="gold.sessions",
     about="Requests of one host with no silence longer than 30 minutes between them.",
-    properties=_SHORT_HISTORY,
+    properties=_SHORT_HISTORY | {"delta.dataSkippingStatsColumns": "started_at,ended_at"},
     key=("host", "started_at"),
     columns=(
         _column("host", "string", "client name, address or pseudonym", nullable=False),

@@ -35,6 +35,9 @@ from streaming.turnstile import ShutError
 
 log = logging.getLogger("millrace")
 
+#: Who gets a free slot: micro-batches before gold.
+_POOLS = Path(__file__).with_name("pools.xml")
+
 
 def parse_args(argv: list[str]) -> Namespace:
     parser = ArgumentParser(prog="access_log", description=__doc__, allow_abbrev=False)
@@ -76,6 +79,8 @@ def start(stream: DataFrame, job: Ingest, settings: Settings, *, drain: bool = F
             job.failure = error
             raise
 
+    # The query's own thread takes over the properties of the thread that starts it.
+    stream.sparkSession.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
     writer = stream.writeStream.queryName(guard.QUERY_NAME).option("checkpointLocation", job.entry.checkpoint)
     seconds = f"{settings.stream.trigger_s} seconds"
     writer = writer.trigger(availableNow=True) if drain else writer.trigger(processingTime=seconds)
@@ -93,7 +98,9 @@ def run(settings: Settings, *, drain: bool) -> StreamStatus:
     signal.signal(signal.SIGINT, on_signal)
     # The cheap questions first: a broker that is away is said in a second, not after a JVM has started.
     topic_id = topics.topic_id(settings.kafka, settings.stream.topic)
-    spark = session.start(settings, "access_log", spark__scheduler__mode="FAIR")
+    spark = session.start(
+        settings, "access_log", spark__scheduler__mode="FAIR", spark__scheduler__allocation__file=_POOLS.as_uri()
+    )
     with locks.exclusive(spark, settings.locks / "stream" / "driver.lock", "Starting the stream"):
         status = StreamStatus()
         server = None if drain else serve(status, settings.ports.stream_metrics)

@@ -38,16 +38,16 @@ def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engi
     key = settings.stream.pseudonym_key
     if key is not None:
         names.append(pseudonym(args.host, key.get_secret_value().encode()))
-    of_host = tables.in_list("host", names)
     # The first word of the raw line, without the quote that some collectors put around a line.
-    of_line = tables.in_list("lower(ltrim('\"', substring_index(cast(line AS string), ' ', 1)))", names)
+    of_line = "lower(ltrim('\"', substring_index(cast(line AS string), ' ', 1)))"
     erased = {}
     with upkeep.between_batches(spark, settings, f"Erasing {args.host}"):
         for dataset in _LAYERS:
-            predicate = of_host if dataset is SILVER_ACCESS_LOG else of_line
-            erased[dataset.layer] = tables.read(spark, dataset, settings.lake).where(F.expr(predicate)).count()
+            subject = "host" if dataset is SILVER_ACCESS_LOG else of_line
+            of_names = F.expr(tables.in_list(subject, names))
+            erased[dataset.layer] = tables.read(spark, dataset, settings.lake).where(of_names).count()
             if erased[dataset.layer]:
-                tables.delete(spark, dataset, settings, predicate)
+                tables.delete_named(spark, dataset, settings, subject, names)
         aggregate.step(spark, settings)
         for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
             tables.vacuum(spark, dataset, settings, keep_hours=0)

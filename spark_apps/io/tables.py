@@ -118,6 +118,17 @@ def delete(spark: SparkSession, dataset: Dataset, settings: Settings, predicate:
         _table(spark, dataset, settings.lake).delete(predicate)
 
 
+def delete_named(spark: SparkSession, dataset: Dataset, settings: Settings, subject: str, names: Sequence[str]) -> None:
+    """Delete the rows whose ``subject`` (SQL) is one of ``names``, in one commit.
+
+    As a merge: Delta's log keeps the predicate of a delete, and with it the names that are to be forgotten.
+    """
+    with writing(spark, dataset, settings):
+        source = spark.createDataFrame([(name,) for name in names], "_name string")
+        merge = _table(spark, dataset, settings.lake).merge(source, f"{subject} = _name")
+        merge.whenMatchedDelete().execute()
+
+
 def compact(spark: SparkSession, dataset: Dataset, settings: Settings, where: str | None) -> None:
     """Join small files into files of 16 MiB or more; rows and their change feed stay as they are."""
     with writing(spark, dataset, settings):

@@ -15,8 +15,10 @@ def settings(master_page: int) -> Settings:
 
 
 def test_a_cluster_with_a_worker_is_good_enough():
-    with serving(lambda path: {"aliveworkers": 1} if path == "/json/" else {}) as (port, _):
+    asked = []
+    with serving(lambda path: asked.append(path) or {"aliveworkers": 1}) as (port, _):
         require_cluster(settings(port), MASTER, patience_s=0)
+    assert asked == ["/json/"]
 
 
 def test_a_cluster_without_workers_is_worth_a_retry_and_says_so():
@@ -30,6 +32,7 @@ def test_a_worker_that_comes_up_in_time_is_waited_for():
     answers = iter([{"aliveworkers": 0}, {"aliveworkers": 1}])
     with serving(lambda _path: next(answers)) as (port, _):
         require_cluster(settings(port), MASTER, patience_s=5)
+    assert next(answers, None) is None
 
 
 def test_a_master_that_does_not_answer_is_worth_a_retry():
@@ -40,7 +43,11 @@ def test_a_master_that_does_not_answer_is_worth_a_retry():
 
 
 def test_the_page_of_another_cluster_is_not_guessed():
-    require_cluster(Settings(spark_master="spark://elsewhere:7077"), "spark://elsewhere:7077", patience_s=0)
+    asked = []
+    with serving(lambda path: asked.append(path) or {"aliveworkers": 0}) as (port, _):
+        elsewhere = settings(port).model_copy(update={"spark_master": "spark://elsewhere:7077"})
+        require_cluster(elsewhere, "spark://elsewhere:7077", patience_s=0)
+    assert asked == []
 
 
 def test_a_master_that_is_not_spark_is_refused_at_once():

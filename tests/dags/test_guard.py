@@ -72,6 +72,7 @@ def test_a_killed_task_leaves_neither_jvm_nor_driver(application):
 def test_a_killed_jvm_leaves_no_driver(application):
     os.kill(application["jvm"], signal.SIGKILL)
     wait_for(lambda: not alive(application["driver"]))
+    assert not alive(application["jvm"])
 
 
 def test_the_driver_is_the_python_that_was_asked_for(application, tmp_path):

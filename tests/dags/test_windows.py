@@ -122,7 +122,10 @@ def test_a_window_before_the_first_arrival_is_skipped_with_both_dates(tmp_path):
 
 
 def test_an_empty_day_after_the_first_arrival_is_not_skipped():
-    skip_before(date(2026, 11, 1), days("2026-11-18", "2026-11-19", "data_interval"), "silver.access_log")
+    window = days("2026-11-18", "2026-11-19", "data_interval")
+    skip_before(date(2026, 11, 1), window, "silver.access_log")
+    with pytest.raises(AirflowSkipException):
+        skip_before(date(2026, 11, 20), window, "silver.access_log")
 
 
 def test_before_anything_has_arrived_every_scheduled_window_is_skipped(tmp_path):

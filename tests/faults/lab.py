@@ -20,7 +20,7 @@ from tests.kafka_broker import REPOSITORY, Broker, free_port
 from tests.replayer import Replayer, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 SAMPLE = REPOSITORY / "samples" / "nasa_http" / "access_09jul1995_am.log"
 OTHER_DAYS = REPOSITORY / "samples" / "nasa_http" / "NASA_short.log"
@@ -117,6 +117,7 @@ class Lab:
             # When it runs on: everything at once, so that kills meet gold steps and compactions, too.
             "MILLRACE_STREAM__TRIGGER_S": "0.2",
             "MILLRACE_STREAM__GOLD_TRIGGER_S": "0.5",
+            "MILLRACE_STREAM__SESSIONS_TRIGGER_S": "0.5",
             "MILLRACE_STREAM__COMPACT_AFTER_FILES": "3",
             "PYTHONPATH": str(REPOSITORY),
             "PYSPARK_PYTHON": sys.executable,
@@ -160,11 +161,11 @@ class Lab:
         driver = self.start("--drain", naive=naive)
         assert driver.wait() == 0, driver.said[-4000:]
 
-    def recover(self) -> str:
-        """The command that mends a stream; returns what it says."""
-        recovery = self.spawn([sys.executable, "-m", "streaming.recover"])
-        assert recovery.wait() == 0, recovery.said[-4000:]
-        return recovery.said
+    def command(self, module: str, *arguments: str) -> str:
+        """Run one of the commands that mend a stream; returns what it says."""
+        run = self.spawn([sys.executable, "-m", module, *arguments])
+        assert run.wait() == 0, run.said[-4000:]
+        return run.said
 
     def commits(self, dataset: str) -> int:
         """Commits of a table so far, its creation included; a look at the files, no JVM."""
@@ -175,8 +176,8 @@ class Lab:
         wanted = self.commits(dataset) + more
         wait_until(lambda: self.commits(dataset) >= wanted or not driver.is_running, seconds)
 
-    def deviations(self) -> list[str]:
-        return truth.deviations(self.state / "lake", self.logs, self.broker.records(self.topic))
+    def deviations(self, erased: Collection[str] = ()) -> list[str]:
+        return truth.deviations(self.state / "lake", self.logs, self.broker.records(self.topic), erased)
 
     def close(self) -> None:
         for driver in self.drivers:

@@ -214,7 +214,7 @@ def test_the_commands_say_the_same_and_end_with_the_same_code(damaged):
     assert "no file `metadata`" in refused.said
     assert RECOVER in refused.said
     assert "Traceback" not in refused.said
-    assert "recovered: " in damaged.recover()
+    assert "recovered: " in damaged.command("streaming.recover")
     damaged.drain()
     assert damaged.deviations() == []
 

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from tests.replayed import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from tests.kafka_broker import Record
@@ -70,13 +70,19 @@ def recomputed(logs: Mapping[str, bytes]) -> Truth:
     return Truth(silver, quarantine)
 
 
-def deviations(lake: Path, logs: Mapping[str, bytes], in_topic: Iterable[Record]) -> list[str]:
-    """Everything in which bronze, silver, quarantine and gold differ from the logs and from what is in the topic."""
+def deviations(
+    lake: Path, logs: Mapping[str, bytes], in_topic: Iterable[Record], erased: Collection[str] = ()
+) -> list[str]:
+    """Everything in which bronze, silver, quarantine and gold differ from the logs and from what is in the topic.
+
+    Requests of ``erased`` hosts must be in none of them.
+    """
     truth = recomputed(logs)
-    requests = list(truth.silver.elements())
+    requests = [request for request in truth.silver.elements() if request.host not in erased]
+    in_topic = [r for r in in_topic if r.value.split(b" ")[0].decode(errors="replace").lower() not in erased]
     return [
         *_bronze(lake, in_topic, len(requests) + truth.quarantine.total()),
-        *differences("silver", truth.silver, silver(lake)),
+        *differences("silver", Counter(requests), silver(lake)),
         *differences("quarantine", truth.quarantine, quarantine(lake)),
         *differences("hour x status", Counter((r.local.date(), r.local.hour, r.status) for r in requests), _heat(lake)),
         *differences("gold.access_log_1m", Counter(minutes(requests)), gold(lake, "access_log_1m", MINUTE)),
