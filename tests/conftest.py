@@ -71,3 +71,15 @@ def spark(_spark_session: SparkSession) -> Iterator[SparkSession]:
     for view in _spark_session.catalog.listTables():
         if view.isTemporary:
             _spark_session.catalog.dropTempView(view.name)
+
+
+@pytest.fixture
+def interpreted(spark: SparkSession) -> Iterator[None]:
+    """Expressions are interpreted: for a handful of rows, generating and compiling code costs more than running it."""
+    chosen = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    before = {key: spark.conf.get(key) for key in chosen}
+    for key, value in chosen.items():
+        spark.conf.set(key, value)
+    yield
+    for key, value in before.items():
+        spark.conf.set(key, value)

@@ -46,6 +46,7 @@ def test_too_many_ranges_are_joined_where_the_gaps_are_smallest() -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
 def test_sessions_split_at_more_than_thirty_minutes_of_silence(spark: SparkSession) -> None:
     def request(host: str, minute: int, second: int, path: str, status: int) -> tuple:
         return host, START + timedelta(minutes=minute, seconds=second), path, status, 10, 0, minute * 60 + second
@@ -88,6 +89,7 @@ def job(spark: SparkSession, settings: Settings) -> ingest.Ingest:
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
 def test_streamed_gold_equals_a_batch_recomputation_for_lines_in_any_order(
     spark: SparkSession, settings: Settings, job: ingest.Ingest, samples: Path
 ) -> None:
@@ -99,12 +101,10 @@ def test_streamed_gold_equals_a_batch_recomputation_for_lines_in_any_order(
     for batch_id in range(3):
         job.run(kafka_frame(spark, records[batch_id * third : (batch_id + 1) * third]), batch_id)
         version, _ = aggregate.step(spark, settings)
-    silver = tables.read(spark, SILVER_ACCESS_LOG, settings.lake, at_version=version)
     for dataset in GOLD_OF_ACCESS_LOG:
-        streamed = tables.read(spark, dataset, settings.lake)
-        assertDataFrameEqual(streamed, GOLD_TRANSFORMS[dataset.name](silver))
         comparison = reconciliation.compare(spark, dataset, settings, GOLD_TRANSFORMS[dataset.name])
         assert (comparison.is_equal, comparison.silver_version) == (True, version)
+        assert comparison.rows > 0
     # Erased requests leave gold as well: a session that falls apart is two again.
     tables.delete(spark, SILVER_ACCESS_LOG, settings, "kafka_offset % 3 = 0")
     version, _ = aggregate.step(spark, settings)
@@ -114,6 +114,7 @@ def test_streamed_gold_equals_a_batch_recomputation_for_lines_in_any_order(
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
 def test_a_table_that_was_tampered_with_is_named_with_its_keys(
     spark: SparkSession, settings: Settings, job: ingest.Ingest
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_table_that_was_tampered_with_is_named_with_its_keys(
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
 def test_a_step_without_news_writes_nothing(spark: SparkSession, settings: Settings, job: ingest.Ingest) -> None:
     job.run(kafka_frame(spark, log_records(b'h - - [09/Jul/1995:00:00:07 -0400] "GET /a HTTP/1.0" 200 5\n')), 0)
     version, _ = aggregate.step(spark, settings)

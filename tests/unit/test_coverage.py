@@ -14,7 +14,7 @@ from streaming.intervals import merged
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
 
 Line = tuple[str | None, int | None, int | None]
 EDGES = [0, 10, 20, 30, 45, 60, 61]

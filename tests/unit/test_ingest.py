@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from contracts.settings import Settings
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
 
 LINE = 'h{n} - - [09/Jul/1995:00:00:{n:02d} -0400] "GET /{n} HTTP/1.0" 200 {n}'
 DATA = "".join(LINE.format(n=n) + "\n" for n in range(40)).encode() + b"alyssa.p\n"

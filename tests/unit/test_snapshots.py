@@ -13,7 +13,7 @@ from spark_apps.io import ops, snapshots, verdicts
 from spark_apps.io.pointers import Snapshot
 from spark_apps.io.verdicts import Verdict
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
 
 NAME = "features.access_log_volume"
 SCHEMA = "minute_at timestamp, requests bigint, lag_1 double"

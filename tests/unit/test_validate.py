@@ -26,7 +26,7 @@ from spark_apps.transforms import access_log, access_log_gold
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
 
 GOOD_DAY, BAD_DAY, UNREADABLE_DAY, EMPTY_DAY = (date(2026, 3, n) for n in (1, 2, 3, 4))
 LOG_START = datetime(1995, 7, 9, tzinfo=UTC)

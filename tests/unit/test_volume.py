@@ -12,7 +12,7 @@ from spark_apps.ml import leakage
 from spark_apps.transforms import access_log_volume
 from spark_apps.transforms.access_log_volume import features, minutes
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
 
 ROWS = "requested_at timestamp, utc_offset_min int"
 MINUTES = "fragment_at timestamp, minute_at timestamp, requests bigint, utc_offset_min int"
