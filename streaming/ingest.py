@@ -103,10 +103,8 @@ class Ingest:
         bronze = mark_duplicates(lines, known, repeats=repeats)
         self._append(bronze, BRONZE_ACCESS_LOG, batch_id)
         duplicates = bronze.where("is_duplicate").count() if known or repeats else 0
-        ok = refused = 0
-        # A file replayed again brings nothing new: an empty commit would only make gold and the page look for it.
-        if total == 0 or duplicates < total:
-            ok, refused = self._write_judged(bronze.where("NOT is_duplicate"), batch_id)
+        # Also when nothing is new: a start compares the micro-batch that silver is at with the registry's.
+        ok, refused = self._write_judged(bronze.where("NOT is_duplicate"), batch_id)
         counts = BatchCounts(bronze=total, silver=ok, quarantine=refused, duplicates=duplicates)
         _check_sum(counts, batch_id)
         return counts, in_batch

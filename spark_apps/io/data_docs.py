@@ -18,6 +18,7 @@ from expectations.compile import RULE, suite
 from expectations.judging import Finding, Judgement, Reported
 from expectations.kinds import NoRows
 from expectations.rules import QUARANTINE_SHARE, Rule
+from spark_apps.io import data_docs_site
 
 #: Pages that stay; older ones are deleted. One is about 50 kB, and the verdicts outlive them.
 KEEP_PAGES = 100
@@ -84,6 +85,7 @@ def publish(report: Report, judgement: Judgement, away: Mapping[str, int], folde
     for old in sorted(store.list_keys(), key=lambda each: each.run_id.run_time, reverse=True)[KEEP_PAGES:]:
         store.remove_key(old)
     context.build_data_docs(site_names=[_SITE], resource_identifiers=[page_of_rules, page])
+    data_docs_site.make_stand_alone(folder)
     address = context.get_docs_sites_urls(resource_identifier=page, site_names=[_SITE])[0]["site_url"]
     if address is None:
         # Great Expectations logs what went wrong while it rendered, and goes on without the page.

@@ -82,27 +82,43 @@ def _text(lines: Projections) -> Projections:
 def _split_line(lines: Projections) -> Projections:
     """Cut the line into ``_prefix`` (up to the time), ``_request``, ``_tail`` (status and bytes), referrer and agent.
 
-    A line with two quotes (Common) or six (Combined) is split at them; any other has quotes inside a field.
+    A line with two quotes (Common) or six (Combined) is split at them; any other has quotes inside a field. Two are cut
+    at by searching bytes, which costs a fraction of a split into Java strings.
     """
     parts = F.col("_quoted")
-    common = F.size(parts) == 3
     combined = (F.size(parts) == 7) & (F.get(parts, F.lit(4)) == " ") & (F.get(parts, F.lit(6)) == "")
     two_words = F.substring_index("_tail", " ", 2) == F.col("_tail")
     fits = F.endswith("_prefix", F.lit("] ")) & (F.col("_common") | F.col("_combined")) & two_words
     split = (
-        lines.select("*", F.split("_line", _QUOTE).alias("_quoted"))
+        lines.select(
+            "*",
+            F.substring_index("_line", _QUOTE, 1).alias("_prefix"),
+            _second("_line", _QUOTE).alias("_between"),
+            F.substring_index("_line", _QUOTE, -1).alias("_after"),
+        )
+        .select("*", _is_all_of("_line", "_prefix", "_between", "_after").alias("_common"))
+        .select("*", F.when(~F.col("_common"), F.split("_line", _QUOTE)).alias("_quoted"))
         .select(
             "*",
-            common.alias("_common"),
-            combined.alias("_combined"),
-            F.get(parts, F.lit(0)).alias("_prefix"),
-            F.get(parts, F.lit(1)).alias("_request"),
-            F.trim(F.get(parts, F.lit(2))).alias("_tail"),
+            F.coalesce(combined, F.lit(False)).alias("_combined"),  # noqa: FBT003 - a Spark literal
+            F.when(F.col("_common"), F.col("_between")).otherwise(F.get(parts, F.lit(1))).alias("_request"),
+            F.trim(F.when(F.col("_common"), F.col("_after")).otherwise(F.get(parts, F.lit(2)))).alias("_tail"),
         )
         .select("*", F.when(F.col("_combined"), F.get(parts, F.lit(3))).alias("_referrer"))
         .select("*", F.when(F.col("_combined"), F.get(parts, F.lit(5))).alias("_agent"), fits.alias("_fits"))
     )
     return _with_slow_path(split)
+
+
+def _second(name: str, separator: str) -> Column:
+    """What stands between the first and the second separator, or behind the only one, or everything."""
+    return F.substring_index(F.substring_index(name, separator, 2), separator, -1)
+
+
+def _is_all_of(name: str, first: str, second: str, last: str) -> Column:
+    """Whether the text has exactly two separators (of one byte): then its three parts and they are all of it."""
+    parts = F.octet_length(first) + F.octet_length(second) + F.octet_length(last)
+    return parts + 2 == F.octet_length(name)
 
 
 def _with_slow_path(split: Projections) -> Projections:
@@ -136,25 +152,25 @@ def _with_slow_path(split: Projections) -> Projections:
 
 def _split_request(lines: Projections) -> Projections:
     """Cut ``_request`` into method, path and protocol; none of them is required."""
-    words = F.col("_words")
+    has_spaces = F.octet_length("_word") < F.octet_length("_request")
     return (
-        lines.select("*", F.split("_request", " ").alias("_words"))
-        .select(
+        lines.select(
             "*",
-            F.get(words, F.lit(0)).alias("_word"),
-            F.get(words, F.size(words) - 1).alias("_last"),
-            (F.size(words) == 3).alias("_three"),
+            F.substring_index("_request", " ", 1).alias("_word"),
+            _second("_request", " ").alias("_middle"),
+            F.substring_index("_request", " ", -1).alias("_last"),
         )
         .select(
             "*",
+            _is_all_of("_request", "_word", "_middle", "_last").alias("_three"),
             F.col("_word").isin(*METHODS).alias("_known"),
-            (F.startswith("_last", F.lit("HTTP/")) & (F.size(words) > 1)).alias("_has_protocol"),
+            (F.startswith("_last", F.lit("HTTP/")) & has_spaces).alias("_has_protocol"),
         )
         .select("*", (F.col("_three") & F.col("_known") & F.col("_has_protocol")).alias("_plain"))
         .select(
             "*",
             F.when(F.col("_known"), F.col("_word")).alias("method"),
-            F.when(F.col("_plain"), F.get(words, F.lit(1))).otherwise(_odd_path()).alias("path"),
+            F.when(F.col("_plain"), F.col("_middle")).otherwise(_odd_path()).alias("path"),
             F.when(F.col("_has_protocol"), F.col("_last")).alias("protocol"),
         )
     )

@@ -80,12 +80,12 @@ def test_a_resend_within_one_micro_batch_counts_once(stream: Stream) -> None:
     )
 
 
-def test_a_micro_batch_of_duplicates_alone_leaves_silver_at_its_version(stream: Stream) -> None:
+def test_a_micro_batch_of_duplicates_alone_is_on_record_in_silver_too(stream: Stream) -> None:
     stream.run(log_records(DATA), 0)
-    before = tables.version(stream.spark, SILVER_ACCESS_LOG, stream.settings.lake)
     again = log_records(DATA, first_offset=100)
     assert stream.run(again, 1) == BatchCounts(bronze=41, silver=0, quarantine=0, duplicates=41)
-    assert tables.version(stream.spark, SILVER_ACCESS_LOG, stream.settings.lake) == before
+    # Otherwise the next start would take the lake for an older one than the registry knows.
+    assert tables.last_transaction(stream.spark, SILVER_ACCESS_LOG, stream.settings, "query-1") == 1
 
 
 def test_a_gap_that_is_filled_later_is_not_a_duplicate(stream: Stream) -> None:

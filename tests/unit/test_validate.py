@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,6 +272,18 @@ def test_old_pages_make_room(
     assert len(list((settings.data_docs / ".results").rglob("*.json"))) == 2
     index = (settings.data_docs / "index.html").read_text()
     assert ["run0" in index, "run1" in index, "run2" in index] == [False, True, True]
+    assert index.index("run2") < index.index("run1"), "the newest validation comes first"
+    assert index.count("<td>Succeeded</td>") == 2
+
+
+def test_no_page_asks_another_site_for_anything(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
+    _, pointer = snapshot(minutes(spark), settings, tmp_path)
+    run(spark, settings, "--snapshot", pointer)
+    pages = {page: page.read_text() for page in settings.data_docs.rglob("*.html")}
+    assert len(pages) == 3, "a validation, its rules and the index"
+    outside = re.compile(r"""(?:src|<link[^>]*href)=["']?https?://|url\(["']?https?://""")
+    assert [page.name for page, text in pages.items() if outside.search(text)] == []
+    assert all("data-of" in text for text in pages.values())
 
 
 # ----- the rules and real lines

@@ -217,9 +217,12 @@ function showFlow() {
   stage("bronze", count("bronze.access_log"), "lines arrived");
   stage("silver", count("silver.access_log"), "requests read");
   stage("aside", count("quarantine.access_log"), `in quarantine, ${state.duplicates === null ? "–" : number(state.duplicates)} sent twice`);
-  const behind = (state.fresh?.silver_version ?? 0) - (state.fresh?.gold_covers_silver_version ?? 0);
-  const known = state.fresh?.gold_covers_silver_version !== null && state.fresh?.gold_covers_silver_version !== undefined;
-  stage("gold", known ? `version ${state.fresh.gold_covers_silver_version}` : "–",
+  // A version of silver that changes nothing in gold has no commit there: the driver knows that it was looked at.
+  const versions = [state.fresh?.gold_covers_silver_version, running ? state.stream.gold_version : null];
+  const covers = Math.max(...versions.filter((version) => version !== null && version !== undefined));
+  const behind = (state.fresh?.silver_version ?? 0) - covers;
+  const known = Number.isFinite(covers);
+  stage("gold", known ? `version ${covers}` : "–",
     !known ? "no figures yet" : behind > 0 ? `${number(behind)} ${behind === 1 ? "version" : "versions"} of silver behind` : "covers all of silver");
   showAges();
 }
