@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from contracts.errors import ConfigurationError
 
@@ -67,8 +67,6 @@ class StreamSettings(BaseModel):
     trigger_s: float = Field(default=3.0, gt=0)
     gold_trigger_s: float = Field(default=10.0, gt=0)
     sessions_trigger_s: float = Field(default=60.0, gt=0)
-    #: More silver rows than this are aggregated in several steps.
-    gold_max_rows: int = Field(default=2_000_000, gt=0)
     #: Compact a table of the stream when one day of it has more files than this.
     compact_after_files: int = Field(default=48, gt=1)
     #: Days of arrival that a layer keeps; None keeps all. Gold has none of its own: it is always a function of silver.
@@ -76,7 +74,7 @@ class StreamSettings(BaseModel):
     silver_retention_days: int | None = Field(default=None, gt=0)
     quarantine_retention_days: int | None = Field(default=None, gt=0)
     #: When set, the client host is replaced by a keyed hash before anything is stored.
-    pseudonym_key: SecretStr | None = None
+    pseudonym_key: SecretStr | None = Field(default=None, min_length=16)
 
 
 class Settings(BaseSettings):
@@ -151,12 +149,22 @@ def load_settings() -> Settings:
     """Read the environment; a wrong value is a ConfigurationError that names the variable and what is allowed."""
     try:
         return Settings()
+    except SettingsError as error:
+        # "error parsing value for field "ports" from source "EnvSettingsSource"": a group given as a plain value.
+        group = next((name for name in ("ports", "stream") if f'"{name}"' in str(error)), "").upper()
+        raise ConfigurationError(
+            f"Reading settings, MILLRACE_{group}",
+            found="a value for a whole group of settings",
+            required=f"its members one by one: MILLRACE_{group}__NAME=value",
+            next_step=f"Unset MILLRACE_{group} and start again; contracts/settings.py lists the names.",
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         variable = "MILLRACE_" + "__".join(str(part) for part in first["loc"]).upper()
+        is_secret = variable.endswith("_KEY")
         raise ConfigurationError(
             f"Reading settings, {variable}",
-            found=repr(first.get("input")),
+            found="a value that is not shown" if is_secret else repr(first.get("input")),
             required=first["msg"],
             next_step=f"Correct {variable} in the environment and start again.",
         ) from error

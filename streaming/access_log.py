@@ -158,6 +158,8 @@ def _run_locked(
     finally:
         gold.join()
         query.stop()
+    if gold.error:
+        raise gold.error
     if drain:
         gold.step()
 

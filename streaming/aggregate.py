@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -26,6 +27,7 @@ from contracts.datasets import (
     SILVER_ACCESS_LOG,
     Dataset,
 )
+from contracts.errors import ReconciliationError
 from contracts.settings import Settings
 from spark_apps.io import locks, tables
 from spark_apps.transforms import access_log_gold as gold
@@ -65,6 +67,11 @@ class News:
         return self.changed.select(minute, day, _is_loss().alias("is_loss")).distinct().collect()
 
 
+def gold_lock(settings: Settings) -> Path:
+    """Held by whoever writes gold tables, or must not let them move."""
+    return settings.locks / "stream" / "gold.lock"
+
+
 def step(
     spark: SparkSession, settings: Settings, datasets: Iterable[Dataset] = GOLD_OF_ACCESS_LOG
 ) -> tuple[int, list[Dataset]]:
@@ -73,8 +80,7 @@ def step(
     Each commit carries ``{"silver_version": N}`` for readers, and a transaction identifier of silver's own identity and
     version for the next step.
     """
-    lock = settings.locks / "stream" / "gold.lock"
-    with locks.exclusive(spark, lock, "Aggregating silver into gold", wait_s=tables.LOCK_WAIT_S):
+    with locks.exclusive(spark, gold_lock(settings), "Aggregating silver into gold", wait_s=tables.LOCK_WAIT_S):
         target = tables.version(spark, SILVER_ACCESS_LOG, settings.lake)
         source = f"silver/{tables.identity(spark, SILVER_ACCESS_LOG, settings.lake)}"
         silver = tables.read(spark, SILVER_ACCESS_LOG, settings.lake, at_version=target)
@@ -83,6 +89,12 @@ def step(
         for dataset in datasets:
             tables.create_if_missing(spark, dataset, settings)
             covered = tables.last_transaction(spark, dataset, settings, source)
+            if covered > target:
+                raise ReconciliationError(
+                    f"Aggregating into {dataset.name}", found=f"a table that covers version {covered} of silver",
+                    required=f"{target}, silver's newest, or an earlier one: silver was put back from a copy",
+                    next_step="Run `bin/millrace stream recover` while the stream is stopped: it has gold made anew.",
+                )  # fmt: skip
             if covered < target:
                 if covered >= 0 and covered not in news:
                     changed = tables.changes(spark, SILVER_ACCESS_LOG, settings.lake, covered + 1, target)

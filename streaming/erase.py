@@ -19,7 +19,7 @@ from contracts.datasets import (
     SILVER_ACCESS_LOG,
 )
 from contracts.settings import Settings
-from spark_apps.io import tables
+from spark_apps.io import locks, tables
 from spark_apps.transforms.pseudonyms import pseudonym
 from streaming import aggregate, upkeep
 
@@ -29,7 +29,10 @@ _LAYERS = (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)
 def parse_args(argv: list[str]) -> Namespace:
     parser = ArgumentParser(prog="erase", description=__doc__, allow_abbrev=False)
     parser.add_argument("host", help="client name or address as the log has it")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.host.strip() or len(args.host.split()) > 1:
+        parser.error(f"found the host {args.host!r}, required one name or address without spaces")
+    return args
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engine) -> str:
@@ -41,16 +44,19 @@ def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engi
     # The first word of the raw line, without the quote that some collectors put around a line.
     of_line = "lower(ltrim('\"', substring_index(cast(line AS string), ' ', 1)))"
     erased = {}
-    with upkeep.between_batches(spark, settings, f"Erasing {args.host}"):
+    attempted = f"Erasing {args.host}"
+    with upkeep.between_batches(spark, settings, attempted):
         for dataset in _LAYERS:
             subject = "host" if dataset is SILVER_ACCESS_LOG else of_line
             of_names = F.expr(tables.in_list(subject, names))
             erased[dataset.layer] = tables.read(spark, dataset, settings.lake).where(of_names).count()
             if erased[dataset.layer]:
                 tables.delete_named(spark, dataset, settings, subject, names)
-        aggregate.step(spark, settings)
-        for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
-            tables.vacuum(spark, dataset, settings, keep_hours=0)
+        # Between the step and the end of the last vacuum nobody may start from a version whose files are going.
+        with locks.exclusive(spark, aggregate.gold_lock(settings), attempted, wait_s=tables.LOCK_WAIT_S):
+            aggregate.step(spark, settings)
+            for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
+                tables.vacuum(spark, dataset, settings, keep_hours=0)
     counts = ", ".join(f"{rows} rows of {layer}" for layer, rows in erased.items())
     return f"erased {args.host}: {counts}; gold follows, old files are removed"
 

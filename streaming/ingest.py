@@ -33,6 +33,11 @@ _SPELLED_OUT = 100
 _FOLD_EVERY = 500
 
 
+#: What a source identity of the replayer looks like (streaming/replay_identity.py), and the longest file it numbers.
+_SOURCE = r"^[\w.:-]{1,200}$"
+_LARGEST_FILE = 2**60
+
+
 @dataclass
 class Ingest:
     """State of the ingest query: who it is, what earlier micro-batches covered, whom to tell after each."""
@@ -144,7 +149,12 @@ def records(batch: DataFrame, topic_id: str, pseudonym_key: bytes | None) -> Dat
     """
     source = _header("source", 0).cast("string")
     start, size = (_header(name, n).cast("string").try_cast("bigint") for n, name in ((1, "offset"), (2, "length")))
-    known = F.col("_source").isNotNull() & F.col("_start").isNotNull() & F.col("_size").isNotNull()
+    # Whatever else stands in these headers is not the replayer's: such a record is known by Kafka's own position.
+    known = (
+        F.coalesce(F.rlike("_source", F.lit(_SOURCE)), F.lit(False))  # noqa: FBT003 - a Spark literal
+        & F.coalesce(F.col("_start").between(0, _LARGEST_FILE), F.lit(False))  # noqa: FBT003
+        & F.coalesce(F.col("_size").between(1, 2**31), F.lit(False))  # noqa: FBT003
+    )
     line = F.coalesce("value", F.lit(b""))
     if pseudonym_key:
         line = pseudonyms.replace_host(line, pseudonym_key)

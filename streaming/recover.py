@@ -14,12 +14,19 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sqlalchemy import Engine
 
-from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
+from contracts.datasets import (
+    BRONZE_ACCESS_LOG,
+    GOLD_OF_ACCESS_LOG,
+    QUARANTINE_ACCESS_LOG,
+    SILVER_ACCESS_LOG,
+    Dataset,
+)
 from contracts.settings import Settings
 from expectations.stream import quarantining_rules
-from spark_apps.io import stream_records, tables
+from spark_apps.io import locks, stream_records, tables
 from spark_apps.io.stream_records import Registration
 from streaming import guard, topics, upkeep
+from streaming.aggregate import gold_lock
 from streaming.ingest import coverage, create_tables, judge
 
 _KEY = list(BRONZE_ACCESS_LOG.key)
@@ -40,6 +47,10 @@ def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engi
         kept, refused = fill_gaps(spark, settings, bronze)
         _, covered, _ = coverage(bronze)
         stream_records.replace_marks(engine, _RECOVERED, sys.maxsize, covered)
+        # Gold may cover versions of a silver that is gone: the next step makes it anew.
+        with locks.exclusive(spark, gold_lock(settings), "Recovering the stream", wait_s=tables.LOCK_WAIT_S):
+            for dataset in GOLD_OF_ACCESS_LOG:
+                tables.remove(spark, dataset, settings)
         starts = next_offsets(bronze, topic_id, partitions)
         folder = settings.checkpoints / f"{guard.QUERY_NAME}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         offsets = json.dumps({settings.stream.topic: starts})

@@ -71,15 +71,19 @@ def from_bronze(spark: SparkSession, settings: Settings, args: Namespace) -> tup
     )
     lines = _of_days(tables.read(spark, BRONZE_ACCESS_LOG, settings.lake), args).where("NOT is_duplicate")
     lines = lines.join(silver.unionByName(quarantine).distinct(), _KEY, how="left_semi")
-    judged = judge(lines, quarantining_rules(SILVER_ACCESS_LOG.name)).persist()
-    try:
-        kept, refused = judged.where("reason IS NULL"), judged.where("reason IS NOT NULL")
-        counts = kept.count(), refused.count()
-        tables.replace(kept.select(*SILVER_ACCESS_LOG.column_names), SILVER_ACCESS_LOG, settings, _predicate(args))
-        rows = refused.select(*QUARANTINE_ACCESS_LOG.column_names)
-        tables.replace(rows, QUARANTINE_ACCESS_LOG, settings, _predicate(args))
-    finally:
-        judged.unpersist()
+    # Not persisted: Spark computes a persisted frame anew when a table that it reads is written, and by then the rows
+    # that leave silver would be in neither table.
+    judged = judge(lines, quarantining_rules(SILVER_ACCESS_LOG.name)).localCheckpoint()
+    kept = judged.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
+    refused = judged.where("reason IS NOT NULL").select(*QUARANTINE_ACCESS_LOG.column_names)
+    counts = kept.count(), refused.count()
+    # A row is in one of both tables at any moment: cut short, this is mended by running again.
+    in_quarantine = tables.read(spark, QUARANTINE_ACCESS_LOG, settings.lake).select(*_KEY)
+    newly_refused = refused.join(in_quarantine, _KEY, how="left_anti").localCheckpoint()
+    if not newly_refused.isEmpty():
+        tables.append(newly_refused.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, settings)
+    tables.replace(kept, SILVER_ACCESS_LOG, settings, _predicate(args))
+    tables.replace(refused, QUARANTINE_ACCESS_LOG, settings, _predicate(args))
     return counts
 
 

@@ -35,13 +35,16 @@ class Comparison(BaseModel):
 
 
 def covered_silver_version(spark: SparkSession, dataset: Dataset, settings: Settings) -> tuple[int, int]:
-    """(gold version, silver version) of the newest commit that names the silver version it covers."""
+    """(newest gold version, the silver version that it covers)."""
     tables.read(spark, dataset, settings.lake)
+    # The rows are those of the newest version: what came after the commit that is looked for, compactions, moved none.
+    # And an older version cannot be read any more once its files' retention is over.
+    newest = tables.version(spark, dataset, settings.lake)
     history = DeltaTable.forPath(spark, str(dataset.path(settings.lake))).history()
     for row in history.where("userMetadata IS NOT NULL").select("version", "userMetadata").limit(50).collect():
         metadata = json.loads(row.userMetadata)
-        if "silver_version" in metadata:
-            return int(row.version), int(metadata["silver_version"])
+        if int(row.version) <= newest and "silver_version" in metadata:
+            return newest, int(metadata["silver_version"])
     raise ReconciliationError(
         f"Reconciling {dataset.name}", found="no commit that names the silver version it covers",
         required="a table written by the streaming application",

@@ -1,6 +1,7 @@
 """Delta tables: the one place that reads and writes them. Every commit holds the table's lock."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,6 +179,12 @@ def last_transaction(spark: SparkSession, dataset: Dataset, settings: Settings, 
     """Highest transaction version that ``application`` committed to the table, -1 for none. Reads the log anew."""
     found = _delta_log(spark, dataset, settings.lake).transactions().get(application)
     return int(found.get()) if found.isDefined() else -1
+
+
+def remove(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
+    """Remove the table with all its files, if it is there. For tables that can be made anew from others."""
+    with writing(spark, dataset, settings):
+        shutil.rmtree(dataset.path(settings.lake), ignore_errors=True)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ _SLOW = (
 _QUOTE = '"'
 #: Before this no web server logged anything (the first public one answered in 1991).
 _FIRST_LOG = "1991-01-01"
+#: A day more or less must stay within what Python's datetime can hold: years 1 to 9999.
+_YEARS = (2, 9998)
 
 
 @recorded
@@ -284,6 +286,7 @@ def _reason() -> Column:
         .when(tls, "tls_bytes")
         .when(~F.col("_readable"), "no_request")
         .when(F.col("requested_at").isNull() | F.col("utc_offset_min").isNull(), "bad_time")
+        .when(~F.year("requested_local").between(*_YEARS), "bad_time")
         .when((F.col("_status") != "-") & F.col("status").isNull(), "bad_status")
         .when((F.col("_size") != "-") & (F.col("bytes_sent").isNull() | (F.col("bytes_sent") < 0)), "bad_bytes")
         .when(F.col("host") == "", "no_host")

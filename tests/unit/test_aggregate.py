@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from pyspark.testing import assertDataFrameEqual
 
 from contracts.datasets import GOLD_OF_ACCESS_LOG, GOLD_SESSIONS, SILVER_ACCESS_LOG
+from contracts.errors import ReconciliationError
 from spark_apps.io import ops, reconciliation, tables
 from spark_apps.io.stream_records import Registration
 from spark_apps.transforms.access_log_gold import GOLD_TRANSFORMS
@@ -138,3 +140,24 @@ def test_a_step_without_news_writes_nothing(spark: SparkSession, settings: Setti
     before = [tables.version(spark, dataset, settings.lake) for dataset in GOLD_OF_ACCESS_LOG]
     assert aggregate.step(spark, settings) == (version, [])
     assert [tables.version(spark, dataset, settings.lake) for dataset in GOLD_OF_ACCESS_LOG] == before
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
+def test_a_silver_that_was_put_back_from_a_copy_is_noticed(
+    spark: SparkSession, settings: Settings, job: ingest.Ingest, tmp_path: Path
+) -> None:
+    line = b'h - - [09/Jul/1995:00:00:07 -0400] "GET /a HTTP/1.0" 200 5\n'
+    job.run(kafka_frame(spark, log_records(line)), 0)
+    silver, copy = SILVER_ACCESS_LOG.path(settings.lake), tmp_path / "copy"
+    shutil.copytree(silver, copy)
+    job.run(kafka_frame(spark, log_records(line, first_offset=1, source="b-g0")), 1)
+    aggregate.step(spark, settings)
+    shutil.rmtree(silver)
+    shutil.copytree(copy, silver)
+    with pytest.raises(ReconciliationError, match=r"covers version 2 of silver; required 1.*stream recover"):
+        aggregate.step(spark, settings)
+    for dataset in GOLD_OF_ACCESS_LOG:
+        tables.remove(spark, dataset, settings)
+    aggregate.step(spark, settings)
+    assert tables.read(spark, GOLD_SESSIONS, settings.lake).count() == 1

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import functions as F
 
 from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
 from contracts.errors import ReconciliationError
 from spark_apps.io import ops, stream_records, tables
 from spark_apps.io.stream_records import BatchCounts, Registration
-from streaming import ingest
+from streaming import ingest, reprocess
 from streaming.ingest import Ingest
 from tests.spark_rows import kafka_frame, log_records
 
@@ -158,13 +159,42 @@ def test_hosts_can_be_replaced_before_anything_is_stored(spark: SparkSession, tm
     from contracts.settings import Settings, StreamSettings
     from spark_apps.transforms.pseudonyms import pseudonym
 
-    settings = Settings(state=tmp_path, stream=StreamSettings(pseudonym_key="secret"))
+    settings = Settings(state=tmp_path, stream=StreamSettings(pseudonym_key="a secret of 16 or more"))
     stream = Stream(spark, settings)
     stream.run(log_records(DATA[:200]), 0)
-    expected = pseudonym("h0", b"secret")
+    expected = pseudonym("h0", b"a secret of 16 or more")
     first = tables.read(spark, SILVER_ACCESS_LOG, settings.lake).orderBy("byte_offset").first()
     assert first is not None
     assert first.host == expected
     stored = b"".join(bytes(row.line) for row in tables.read(spark, BRONZE_ACCESS_LOG, settings.lake).collect())
     assert expected.encode() in stored
     assert b"h0 - -" not in stored
+
+
+def test_what_is_no_header_of_ours_is_known_by_its_place_in_kafka(stream: Stream) -> None:
+    largest = 2**63 - 1
+    rows = []
+    for number, (source, start, size) in enumerate(
+        [(b"a-g0", largest, 10), (b"a-g0", -5, 10), (b"a-g0", 0, 0), (b"x" * 300, 0, 10), (b"a\x00b", 0, 10)]
+    ):
+        record = list(log_records(DATA, first_offset=number)[0])
+        record[-1] = [("source", source), ("offset", str(start).encode()), ("length", str(size).encode())]
+        rows.append(tuple(record))
+    assert stream.run(rows, 0) == BatchCounts(bronze=5, silver=5, quarantine=0, duplicates=0)
+    bronze = tables.read(stream.spark, BRONZE_ACCESS_LOG, stream.settings.lake).collect()
+    assert {(row.source, row.byte_offset) for row in bronze} == {(None, None)}
+
+
+def test_reprocessing_by_stricter_rules_moves_rows_and_loses_none(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.run(log_records(DATA), 0)
+    stricter = F.array_compact(F.array(F.when(F.col("bytes_sent") % 4 == 0, F.lit("four"))))
+    monkeypatch.setattr(reprocess, "quarantining_rules", lambda _: stricter)
+    arguments = reprocess.parse_args(["--from", "bronze"])
+    for _ in range(2):
+        assert reprocess.from_bronze(stream.spark, stream.settings, arguments) == (30, 11)
+        assert (stream.total(), stream.total(QUARANTINE_ACCESS_LOG)) == (30, 11)
+    monkeypatch.setattr(reprocess, "quarantining_rules", lambda _: None)
+    assert reprocess.from_bronze(stream.spark, stream.settings, arguments) == (40, 1)
+    assert (stream.total(), stream.total(QUARANTINE_ACCESS_LOG)) == (40, 1)
