@@ -62,8 +62,8 @@ test-browser:
 test-faults: setup ## the long kill suites: at least ten kills of each kind
 	$(SPARK_PYTHON) -m pytest tests/faults -m many
 
-bench-stream: setup ## measure the streaming path, write benchmarks/results/stream.json
-	$(SPARK_PYTHON) benchmarks/stream.py
+bench-stream: setup ## measure the streaming path; PARTS="parse catch_up freshness --minutes 9" for some of it
+	$(SPARK_PYTHON) benchmarks/stream.py $(PARTS)
 
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py

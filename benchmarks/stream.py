@@ -1,6 +1,6 @@
 """Measure the streaming path: parse rate beside GoAccess, catch-up, freshness, files. `make bench-stream`.
 
-    python benchmarks/stream.py [parse] [catch_up] [freshness] [--minutes N]
+    make bench-stream PARTS="[parse] [catch_up] [freshness] [--minutes N]"
 
 Each part starts what it needs under a state folder and ports of its own, and stops it. Rates are per second of wall
 time on an otherwise idle machine, parse rates per CPU second. `--minutes` is how long the freshness part sends 2,000
@@ -34,6 +34,7 @@ from contracts.settings import REPOSITORY, Settings
 from contracts.spark_conf import COMPILE_ALL
 from streaming.drain import driver_status
 
+PARTS = ("parse", "catch_up", "freshness")
 CATCH_UP_LINES = 2_400_000
 PARSE_LINES = 1_200_000
 RATE = 2_000
@@ -42,17 +43,20 @@ PORT_BASE = 28000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["parse", "catch_up", "freshness"])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default all)")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the freshness part (default 60)")
     args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"found the parts {sorted(unknown)}, required some of {', '.join(PARTS)}")
+    parts = args.parts or PARTS
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         os.environ |= {"MILLRACE_STATE": f"{folder}/var", "MILLRACE_PORTS__BASE": str(PORT_BASE)}
-        if "parse" in args.parts:
+        if "parse" in parts:
             parse(Path(folder), figures)
-        if "catch_up" in args.parts:
+        if "catch_up" in parts:
             catch_up(Path(folder), figures)
-        if "freshness" in args.parts:
+        if "freshness" in parts:
             freshness(Path(folder), figures, args.minutes)
         print(f"written to {figures.write('stream').relative_to(REPOSITORY)}")
 
@@ -118,7 +122,7 @@ def _catch_up_rate(*, gold: bool) -> float:
     """Rate after the first two micro-batches (class loading, compilation), until silver, or gold, holds everything."""
     extra = {"MILLRACE_STREAM__GOLD_TRIGGER_S": "10" if gold else "1000000"}
     with _driver(extra):
-        status = _wait(lambda s: s["state"] == "running" and s["rows"]["bronze"] >= CATCH_UP_LINES, 600)
+        _wait(lambda s: s["state"] == "running" and s["rows"]["bronze"] >= CATCH_UP_LINES, 600)
         if gold:
             _wait(lambda s: s["gold_version"] == _version(), 600)
         ended = datetime.now(UTC)
@@ -126,7 +130,6 @@ def _catch_up_rate(*, gold: bool) -> float:
         rows = connection.execute(text("SELECT bronze, committed_at FROM stream_batches ORDER BY batch_id")).all()
     times = [datetime.fromisoformat(str(row[1])).replace(tzinfo=UTC) for row in rows]
     seconds = ((ended if gold else times[-1]) - times[1]).total_seconds()
-    del status
     return sum(int(row[0]) for row in rows[2:]) / seconds
 
 

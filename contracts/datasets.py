@@ -22,7 +22,7 @@ class Column(BaseModel):
 
 
 class Dataset(BaseModel):
-    """A named table in the lake. ``key`` identifies a row; ``sort_by`` is what readers filter on most."""
+    """A named table in the lake. ``key`` identifies a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

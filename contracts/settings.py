@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from contracts.errors import ConfigurationError
@@ -91,11 +91,19 @@ class Settings(BaseSettings):
     ports: Ports = Ports()
     stream: StreamSettings = StreamSettings()
     #: Set to use a broker, a master, a tracking server or a database other than the local stack's.
-    kafka_bootstrap: str | None = None
-    spark_master: str | None = None
+    kafka_bootstrap: str | None = Field(default=None, pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
+    spark_master: str | None = Field(default=None, pattern=r"^spark://[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     mlflow_uri: str | None = None
     ops_url: str | None = None
     alert_webhook: str | None = None
+
+    @field_validator("state", "toolchain", mode="before")
+    @classmethod
+    def _is_named(cls, path: object) -> object:
+        # An empty path is the current folder: secrets and tables would be written into whatever that is.
+        if path == "":
+            raise ValueError("a path; unset the variable for the default")
+        return path
 
     @property
     def lake(self) -> Path:

@@ -2,7 +2,7 @@
 
 While the streaming driver runs, wait for it; otherwise start it in its backfill mode (availableNow). The last line of
 ``--json`` is one JSON object: ``tables`` (total rows), ``quarantine_reasons``, ``duplicates``, ``drained`` (records of
-this call), ``silver_version``.
+this call).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Operational records of the streaming application: source marks, registry, batch counts, gold progress."""
+"""Operational records of the streaming application: source marks, registry, batch counts."""
 
 import json
 from collections import defaultdict
