@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from contracts.arguments import positive
 from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
 from contracts.errors import DependencyUnavailableError, ExitCode, LockHeldError, PlatformError
 from contracts.settings import Settings, load_settings
@@ -27,9 +28,11 @@ _POLL_S = 0.5
 
 
 def parse_args(argv: list[str]) -> Namespace:
-    parser = ArgumentParser(prog="drain", description=__doc__, allow_abbrev=False)
+    parser = ArgumentParser(prog="millrace drain", description=__doc__, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--timeout-s", type=float, default=900.0, help="give up waiting for the driver after this long")
+    parser.add_argument(
+        "--timeout-s", type=positive, default=900.0, help="give up waiting for the driver after this long"
+    )
     return parser.parse_args(argv)
 
 

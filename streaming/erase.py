@@ -27,7 +27,7 @@ _LAYERS = (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)
 
 
 def parse_args(argv: list[str]) -> Namespace:
-    parser = ArgumentParser(prog="erase", description=__doc__, allow_abbrev=False)
+    parser = ArgumentParser(prog="millrace erase-host", description=__doc__, allow_abbrev=False)
     parser.add_argument("host", help="client name or address as the log has it")
     args = parser.parse_args(argv)
     if not args.host.strip() or len(args.host.split()) > 1:

@@ -35,7 +35,7 @@ _RECOVERED = "recovered"
 
 
 def parse_args(argv: list[str]) -> Namespace:
-    return ArgumentParser(prog="recover", description=__doc__, allow_abbrev=False).parse_args(argv)
+    return ArgumentParser(prog="millrace stream recover", description=__doc__, allow_abbrev=False).parse_args(argv)
 
 
 def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engine) -> str:

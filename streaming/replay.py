@@ -15,7 +15,7 @@ import logging
 import shlex
 import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -24,6 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from contracts.arguments import positive
 from contracts.errors import ConfigurationError, PlatformError
 from contracts.settings import Settings, load_settings
 from streaming import positions, replay_identity, sources, topics
@@ -55,13 +56,13 @@ class Run:
 
 def parse_args(argv: list[str]) -> Namespace:
     parser = ArgumentParser(
-        prog="python -m streaming.replay", description=__doc__, allow_abbrev=False,
+        prog="millrace replay", description=__doc__, allow_abbrev=False,
         formatter_class=RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("files", nargs="+", metavar="FILE", help="logs in the order to send them; - is standard input")
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--rate", type=_positive, metavar="N", help="lines a second; default: as fast as possible")
-    pace.add_argument("--speed", type=_positive, metavar="X", help="times the original pace, by the times in the lines")
+    pace.add_argument("--rate", type=positive, metavar="N", help="lines a second; default: as fast as possible")
+    pace.add_argument("--speed", type=positive, metavar="X", help="times the original pace, by the times in the lines")
     parser.add_argument("--topic", default=None, help="default: the topic of the settings")
     parser.add_argument("--source", default=None, metavar="NAME", help="identity of a single input, not by content")
     parser.add_argument("--from-start", action="store_true", help="send all again; the stream marks what it has")
@@ -213,16 +214,6 @@ def _progress(source: LogInput) -> "tqdm[Any]":
         total=source.path.stat().st_size if source.path else None, desc=source.path.name if source.path else "-",
         unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False,
     )  # fmt: skip
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
 
 
 def main(argv: list[str], *, start_producer: StartProducer | None = None) -> int:

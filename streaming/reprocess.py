@@ -7,12 +7,12 @@ between two micro-batches of a running stream and change nothing when run again.
 
 import sys
 from argparse import ArgumentParser, Namespace
-from datetime import date
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sqlalchemy import Engine
 
+from contracts.arguments import day
 from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
 from contracts.settings import Settings
 from expectations.stream import quarantining_rules
@@ -24,11 +24,14 @@ _KEY = list(BRONZE_ACCESS_LOG.key)
 
 
 def parse_args(argv: list[str]) -> Namespace:
-    parser = ArgumentParser(prog="reprocess", description=__doc__, allow_abbrev=False)
+    parser = ArgumentParser(prog="millrace reprocess", description=__doc__, allow_abbrev=False)
     parser.add_argument("--from", dest="layer", required=True, choices=("bronze", "quarantine"))
-    parser.add_argument("--first-day", type=date.fromisoformat, help="first day of arrival, YYYY-MM-DD")
-    parser.add_argument("--last-day", type=date.fromisoformat, help="last day of arrival, YYYY-MM-DD")
-    return parser.parse_args(argv)
+    parser.add_argument("--first-day", type=day, help="first day of arrival, YYYY-MM-DD")
+    parser.add_argument("--last-day", type=day, help="last day of arrival, YYYY-MM-DD")
+    args = parser.parse_args(argv)
+    if args.first_day and args.last_day and args.first_day > args.last_day:
+        parser.error(f"found --first-day {args.first_day} after --last-day {args.last_day}, required the earlier first")
+    return args
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engine) -> str:

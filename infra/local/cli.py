@@ -10,6 +10,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from collections.abc import Callable
 from typing import Any
 
+from contracts.arguments import count, positive
 from contracts.errors import ConfigurationError, ExitCode, PlatformError
 from contracts.settings import Settings, load_settings
 from infra.local import applications, demo, doctor, report, runs, stack
@@ -85,18 +86,18 @@ def _parser() -> ArgumentParser:
     command("setup", _set_up, "install what is missing, locked; quick when nothing is")
     up = command("up", _up, "start the stack and wait until it is healthy")
     up.add_argument("services", nargs="*", metavar="SERVICE", help="only these and what they need (default: all)")
-    up.add_argument("--timeout", type=_seconds, default=300, metavar="S", help="give up after S seconds (default: 300)")
+    up.add_argument("--timeout", type=positive, default=300, metavar="S", help="give up after S seconds (default: 300)")
     command("down", _down, "stop every process of the stack")
     restart = command("restart", _restart, "stop one service and start it again")
     restart.add_argument("service", metavar="SERVICE")
     restart.add_argument(
-        "--timeout", type=_seconds, default=120, metavar="S", help="give up after S seconds (default: 120)"
+        "--timeout", type=positive, default=120, metavar="S", help="give up after S seconds (default: 120)"
     )
     status = command("status", _status, "every service with state, health, port, memory and restarts")
     status.add_argument("--json", action="store_true", help="one JSON object")
     logs = command("logs", _logs, "the last lines of a service's log")
     logs.add_argument("service", metavar="SERVICE", nargs="?", help="without it: the logs there are")
-    logs.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="so many lines (default: 50)")
+    logs.add_argument("-n", "--lines", type=count, default=50, metavar="N", help="so many lines (default: 50)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until Ctrl-C")
     command("doctor", _doctor, "find out what is wrong and what to do about it")
     command("demo", _demo, "the main job on the shipped sample, end to end")
@@ -104,10 +105,10 @@ def _parser() -> ArgumentParser:
     trigger.add_argument("dag", metavar="DAG")
     trigger.add_argument("--conf", type=_json_object, default={}, metavar="JSON", help="parameters, as one JSON object")
     trigger.add_argument("--wait", action="store_true", help="wait until the run is over; exit code 4 when it fails")
-    trigger.add_argument("--timeout", type=_seconds, default=3600, metavar="S", help="with --wait: at most S seconds")
+    trigger.add_argument("--timeout", type=positive, default=3600, metavar="S", help="with --wait: at most S seconds")
     listed = command("runs", _runs, "the newest runs of a DAG")
     listed.add_argument("dag", metavar="DAG")
-    listed.add_argument("-n", "--limit", type=_count, default=10, metavar="N", help="so many runs (default: 10)")
+    listed.add_argument("-n", "--limit", type=count, default=10, metavar="N", help="so many runs (default: 10)")
     listed.add_argument("--json", action="store_true", help="a JSON list")
     return parser
 
@@ -181,20 +182,6 @@ def _trigger(places: Places, args: Namespace) -> int:
 def _runs(places: Places, args: Namespace) -> int:
     runs.show(runs.table(runs.connect(places), args.dag, args.limit), as_json=args.json, say=say)
     return ExitCode.DONE
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ArgumentTypeError(f"{text} is not a number of 1 or more")
-    return value
 
 
 def _json_object(text: str) -> dict[str, Any]:
