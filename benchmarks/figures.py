@@ -18,7 +18,9 @@ class Figures:
         self.found: dict[str, dict[str, object]] = {}
 
     def add(self, name: str, value: float, unit: str, goal: str = "") -> None:
-        self.found[name] = {"value": round(value, 3), "unit": unit, "goal": goal}
+        # A partial run leaves the figures of an earlier one: each says when it was measured.
+        today = datetime.now(UTC).date().isoformat()
+        self.found[name] = {"value": round(value, 3), "unit": unit, "goal": goal, "date": today}
         print(f"{name:<40} {value:>14,.2f} {unit:<22} {goal}", flush=True)
 
     def write(self, name: str) -> Path:

@@ -1,0 +1,29 @@
+"""The page of figures: what the result files say, goals judged, nothing by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from infra.docs import figures_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_page_in_the_repository_is_the_one_that_the_results_make() -> None:
+    assert figures_page.PAGE.read_text(encoding="utf-8") == figures_page.page(), "run: make docs"
+
+
+def test_a_missed_goal_says_so(tmp_path: Path) -> None:
+    figures = {
+        "rate": {"value": 44_999.9, "unit": "lines/s", "goal": ">= 45,000"},
+        "wait": {"value": 5.0, "unit": "s", "goal": "<= 6", "date": "2026-01-02"},
+        "files": {"value": 36.0, "unit": "files", "goal": "bounded"},
+    }
+    found = {"machine": "2 cores", "versions": {"pyspark": "4"}, "date": "2026-01-01", "figures": figures}
+    (tmp_path / "x.json").write_text(json.dumps(found))
+    page = figures_page.page(tmp_path)
+    assert "| `rate` | 44,999.90 | lines/s | >= 45,000: **missed** | 2026-01-01 |" in page
+    assert "| `wait` | 5 | s | <= 6 | 2026-01-02 |" in page
+    assert "| `files` | 36 | files | bounded | 2026-01-01 |" in page
