@@ -12,7 +12,6 @@ class ExitCode(IntEnum):
     REFUSED = 4
     UNAVAILABLE = 5
     LOCK_HELD = 6
-    STOPPED = 143
 
 
 class PlatformError(Exception):

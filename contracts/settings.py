@@ -1,7 +1,6 @@
 """Where things are: one typed, frozen object, read once in ``__main__`` from ``MILLRACE_*`` and passed down."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -85,7 +84,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
-    environment: Literal["local", "staging", "production"] = "local"
     toolchain: Path = REPOSITORY / ".millrace"
     state: Path = REPOSITORY / ".millrace" / "var"
     ports: Ports = Ports()

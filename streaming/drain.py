@@ -25,6 +25,8 @@ from contracts.settings import Settings, load_settings
 from streaming import topics
 
 _POLL_S = 0.5
+#: A driver that died is started again by the supervisor within half a minute, and answers half a minute later.
+_SILENCE_S = 120.0
 
 
 def parse_args(argv: list[str]) -> Namespace:
@@ -95,9 +97,14 @@ def _drain_here(settings: Settings) -> int:
 
 def _wait_for_driver(settings: Settings, waiting: dict[int, int], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
+    answered_at = time.monotonic()
     silver_version: int | None = None
     while time.monotonic() < deadline:
         status = driver_status(settings)
+        if status is not None:
+            answered_at = time.monotonic()
+        elif time.monotonic() - answered_at > _SILENCE_S:
+            raise _failed(f"no answer from it for {_SILENCE_S:.0f} s")
         if status is not None and status["state"] == "failed":
             raise _failed(str(status["error"]))
         if status is not None and _has_reached(status, waiting):
@@ -139,7 +146,8 @@ def main() -> int:
     """Exit code 0 when everything is drained."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("py4j", "kafka"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        # A broker that is away is said by our own error, once.
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     args = parse_args(sys.argv[1:])
     try:
         settings = load_settings()

@@ -19,7 +19,8 @@ def execute(name: str, args: Namespace, main: Callable[[Namespace, Settings, Spa
     """Run ``main`` with a session in this process, print the sentence it returns, give the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("py4j", "kafka"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        # A broker that is away is said by our own error, once.
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         settings = load_settings()
         spark = session.start(settings, name)
