@@ -8,6 +8,7 @@ import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from contracts.arguments import count, positive
@@ -64,12 +65,25 @@ def _dispatch(argv: list[str]) -> int:
         return applications.submit(places_of(load_settings()), argv[1:])
     if argv and argv[0] in applications.SHORTCUTS:
         return applications.submit(places_of(load_settings()), argv)
-    args = _parser().parse_args(argv)
+    parser, own = _parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in own:
+        raise _no_such_command(argv, sorted([*own, *applications.MODULES, "submit", *applications.SHORTCUTS]))
+    args = parser.parse_args(argv)
     act: Callable[[Places, Namespace], int] = args.act
     return act(places_of(load_settings()), args)
 
 
-def _parser() -> ArgumentParser:
+def _no_such_command(argv: list[str], known: list[str]) -> ConfigurationError:
+    asked = " ".join(argv[:2]) if argv[0] == "stream" else argv[0]
+    near = get_close_matches(asked, known, n=1)
+    return ConfigurationError(
+        f"Running millrace {asked}", found="no such command", required=f"one of {', '.join(known)}",
+        next_step=f"Did you mean `millrace {near[0]}`?" if near else "See `millrace --help`.",
+    )  # fmt: skip
+
+
+def _parser() -> tuple[ArgumentParser, list[str]]:
+    """The parser of this program's own commands, and their names."""
     modules = "\n".join(f"  {name:<20} {about}" for name, (_, about) in applications.MODULES.items())
     parser = ArgumentParser(
         prog="millrace", description="Live web logs become validated tables and retrained models.", allow_abbrev=False,
@@ -110,7 +124,7 @@ def _parser() -> ArgumentParser:
     listed.add_argument("dag", metavar="DAG")
     listed.add_argument("-n", "--limit", type=count, default=10, metavar="N", help="so many runs (default: 10)")
     listed.add_argument("--json", action="store_true", help="a JSON list")
-    return parser
+    return parser, list(commands.choices)
 
 
 def _set_up(_places: Places, _args: Namespace) -> int:
