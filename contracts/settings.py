@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     kafka_bootstrap: str | None = Field(default=None, pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     spark_master: str | None = Field(default=None, pattern=r"^spark://[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     mlflow_uri: str | None = None
-    ops_url: str | None = None
+    ops_url: str | None = Field(default=None, pattern=r"^\w+(\+\w+)?://")
     alert_webhook: str | None = None
 
     @field_validator("state", "toolchain", mode="before")
@@ -167,7 +167,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "MILLRACE_" + "__".join(str(part) for part in first["loc"]).upper()
-        is_secret = variable.endswith("_KEY")
+        is_secret = variable.endswith(("_KEY", "_URL", "_WEBHOOK"))
         raise ConfigurationError(
             f"Reading settings, {variable}",
             found="a value that is not shown" if is_secret else repr(first.get("input")),

@@ -20,6 +20,7 @@ from contracts.settings import load_settings
         ("MILLRACE_SPARK_MASTER", "yarn", "spark://"),
         ("MILLRACE_SPARK_MASTER", "spark://host", "spark://"),
         ("MILLRACE_KAFKA_BOOTSTRAP", "host:notaport", "pattern"),
+        ("MILLRACE_OPS_URL", "my-password@db", "a value that is not shown"),
         ("MILLRACE_STREAM__TRIGGER_S", "0", "greater than 0"),
         ("MILLRACE_STREAM__TRIGGERS", "1", "not permitted"),
     ],
