@@ -192,7 +192,7 @@ def coverage(lines: DataFrame) -> tuple[int, Covered, bool]:
     total = sum(row.records for row in per_source)
     sources = [row for row in per_source if row.source is not None]
     covered = {row.source: [(row.start, row.end)] for row in sources if row.unbroken}
-    broken = {row.source: row.records for row in sources if not row.unbroken}
+    broken = [row.source for row in sources if not row.unbroken]
     if not broken:
         return total, covered, False
     # Gaps or lines that came twice: rare enough to look at every line of these sources.

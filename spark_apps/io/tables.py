@@ -184,7 +184,8 @@ def last_transaction(spark: SparkSession, dataset: Dataset, settings: Settings, 
 def remove(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
     """Remove the table with all its files, if it is there. For tables that can be made anew from others."""
     with writing(spark, dataset, settings):
-        shutil.rmtree(dataset.path(settings.lake), ignore_errors=True)
+        if dataset.path(settings.lake).exists():
+            shutil.rmtree(dataset.path(settings.lake))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Projections that are built once and applied to frame after frame.
 
-A chain of thirty ``select`` is thousands of calls from Python to the JVM: 0.6 s for the log parser, longer than running
-it on the micro-batch of a live stream. Spark's columns belong to no frame, so the chain is recorded and replayed.
+A chain of thirty ``select`` is thousands of calls from Python to the JVM, which for the log parser cost a live stream
+as much time as parsing. Spark's columns belong to no frame, so the chain is recorded and replayed.
 """
 
 from __future__ import annotations
