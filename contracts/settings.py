@@ -1,5 +1,7 @@
 """Where things are: one typed, frozen object, read once in ``__main__`` from ``MILLRACE_*`` and passed down."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -101,6 +103,8 @@ class Settings(BaseSettings):
         # An empty path is the current folder: secrets and tables would be written into whatever that is.
         if path == "":
             raise ValueError("a path; unset the variable for the default")
+        if isinstance(path, str | Path) and Path(path).exists() and not Path(path).is_dir():
+            raise ValueError("a folder, or a path where one can be made; this is a file")
         return path
 
     @property
@@ -152,7 +156,8 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment; a wrong value is a ConfigurationError that names the variable and what is allowed."""
+    """Read the environment; a wrong name or value is a ConfigurationError that says which and what is allowed."""
+    _check_names()
     try:
         return Settings()
     except SettingsError as error:
@@ -174,3 +179,23 @@ def load_settings() -> Settings:
             required=first["msg"],
             next_step=f"Correct {variable} in the environment and start again.",
         ) from error
+
+
+#: Variables of ours that are no settings: what set-up and the supervisor tell their children, and tests.
+_NOT_SETTINGS = ("MILLRACE_DRIVER_PYTHON", "MILLRACE_IVY_SETTINGS", "MILLRACE_SCREENSHOTS", "MILLRACE_SUPERVISED")
+
+
+def _check_names() -> None:
+    """A misspelt name would silently leave the default in place."""
+    known = [f"MILLRACE_{name}".upper() for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        is_ours = name.startswith("MILLRACE_") and name not in _NOT_SETTINGS
+        if is_ours and name.split("__")[0] not in known:
+            # Not by what all names begin with.
+            near = get_close_matches(name.removeprefix("MILLRACE_").split("__")[0], [k[9:] for k in known], n=1)
+            meant = f"Did you mean MILLRACE_{near[0]}? Correct the name or unset it." if near else f"Unset {name}."
+            raise ConfigurationError(
+                f"Reading settings, {name}", found="a variable that no setting has",
+                required=f"one of {', '.join(known)}",
+                next_step=meant,
+            )  # fmt: skip

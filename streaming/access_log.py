@@ -161,7 +161,7 @@ def _run_locked(
     if gold.error:
         raise gold.error
     if drain:
-        gold.step()
+        gold.finish()
 
 
 class _EndOffsets:
@@ -216,6 +216,11 @@ class _Gold:
             self._status.gold_version = min(self._covers.values())
         if written:
             self._status.gold_committed_at = datetime.now(UTC)
+
+    def finish(self) -> None:
+        """The last step of a drain, with the housekeeping that nobody else will do, and gold after it."""
+        self._maintenance.clean_up()
+        self.step()
 
     def join(self) -> None:
         if self._thread is not None:

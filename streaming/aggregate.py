@@ -77,8 +77,8 @@ def step(
 ) -> tuple[int, list[Dataset]]:
     """Bring these gold tables to the newest version of silver; returns it, and the tables that had to be written.
 
-    Each commit carries ``{"silver_version": N}`` for readers, and a transaction identifier of silver's own identity and
-    version for the next step.
+    Each commit carries ``{"silver_version": N}`` for readers, and silver's own identity and version as its transaction
+    for the next step. The lock makes that enough: nobody else writes between reading what is covered and the commit.
     """
     with locks.exclusive(spark, gold_lock(settings), "Aggregating silver into gold", wait_s=tables.LOCK_WAIT_S):
         target = tables.version(spark, SILVER_ACCESS_LOG, settings.lake)
@@ -96,10 +96,12 @@ def step(
                     next_step="Run `bin/millrace stream recover` while the stream is stopped: it has gold made anew.",
                 )  # fmt: skip
             if covered < target:
-                if covered >= 0 and covered not in news:
+                is_known = covered >= 0 and tables.can_tell_changes(SILVER_ACCESS_LOG, settings.lake, covered + 1)
+                if is_known and covered not in news:
                     changed = tables.changes(spark, SILVER_ACCESS_LOG, settings.lake, covered + 1, target)
                     news[covered] = News(spark, settings, silver, changed)
-                if _bring_to(news.get(covered), silver, dataset, settings, tables.Transaction(source, target)):
+                transaction = tables.Transaction(source, target, is_checked=False)
+                if _bring_to(news.get(covered), silver, dataset, settings, transaction):
                     written.append(dataset)
     return target, written
 
@@ -108,7 +110,8 @@ def _bring_to(
     news: News | None, silver: DataFrame, dataset: Dataset, settings: Settings, transaction: tables.Transaction
 ) -> bool:
     if news is None:
-        # Nothing is known of what the table holds, or silver was made anew: all of it is replaced.
+        # Nothing is known of what the table holds, silver was made anew or has forgotten what changed since: all of it
+        # is replaced.
         replacement: Replacement | None = Replacement(gold.GOLD_TRANSFORMS[dataset.name](silver), "true")
     else:
         replacement = _REPLACEMENTS[dataset.name](news, dataset)

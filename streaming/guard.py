@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from contracts.datasets import BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG
 from contracts.errors import ConfigurationError, DependencyUnavailableError, PlatformError, ReconciliationError
 from contracts.settings import Settings
-from spark_apps.io import stream_records, tables
+from spark_apps.io import ops, stream_records, tables
 from spark_apps.io.stream_records import Registration
 from streaming.ingest import topic_was_recreated
 
@@ -73,7 +73,7 @@ def explain(error: Exception, settings: Settings) -> PlatformError | None:
             "lines that arrived before count as duplicates.",
         )
     if re.search(r"Incomplete log file|MALFORMED_LOG_FILE|batch \d+ doesn't exist|in the checkpoint offsets", text):
-        return _damaged(settings.checkpoints / QUERY_NAME, text.splitlines()[0][:300], "complete offsets and commits")
+        return _damaged(_checkpoint_in_use(settings), text.splitlines()[0][:300], "complete offsets and commits")
     if "TimeoutException" in text or "TimeoutError" in text or "Failed to construct kafka" in text:
         return _broker_is_away(settings)
     return None
@@ -100,6 +100,11 @@ def _first_start(spark: SparkSession, settings: Settings, topic_id: str) -> Regi
         )
     _check_unused(checkpoint)
     return Registration(QUERY_NAME, str(checkpoint), None, topic_id, -1, None)
+
+
+def _checkpoint_in_use(settings: Settings) -> Path:
+    entry = stream_records.registration(ops.connect(settings.ops_database), QUERY_NAME)
+    return Path(entry.checkpoint) if entry else settings.checkpoints / QUERY_NAME
 
 
 def _check_unused(checkpoint: Path) -> None:
@@ -140,18 +145,30 @@ def _check_entry(checkpoint: Path, path: Path, lines: int) -> None:
         raise _damaged(checkpoint, f"a missing, empty or truncated file `{name}` in it", "what Spark wrote")
 
 
+def has_all_of(spark: SparkSession, settings: Settings, entry: Registration) -> bool:
+    """Whether the lake has every micro-batch that the registry calls written."""
+    return all(found >= entry.last_batch for found in _written_up_to(spark, settings, entry).values())
+
+
 def _check_tables(spark: SparkSession, settings: Settings, entry: Registration) -> None:
-    """The lake has every micro-batch that the registry has; one that was restored from a copy, or removed, has not."""
-    for dataset in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG):
-        is_there = tables.exists(spark, dataset, settings.lake)
-        found = tables.last_transaction(spark, dataset, settings, str(entry.query_id)) if is_there else -1
+    """A lake that was restored from a copy, or removed, has not every micro-batch that the registry has."""
+    for dataset, found in _written_up_to(spark, settings, entry).items():
         if found < entry.last_batch:
             raise ReconciliationError(
                 "Starting the stream",
-                found=f"{dataset.name} written up to micro-batch {found}",
+                found=f"{dataset} written up to micro-batch {found}",
                 required=f"micro-batch {entry.last_batch}, which the registry calls written: the lake is older, or new",
                 next_step=_RECOVER,
             )
+
+
+def _written_up_to(spark: SparkSession, settings: Settings, entry: Registration) -> dict[str, int]:
+    """Last micro-batch of the query that each table of every micro-batch has, -1 for none."""
+    found = {}
+    for dataset in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG):
+        is_there = tables.exists(spark, dataset, settings.lake)
+        found[dataset.name] = tables.last_transaction(spark, dataset, settings, str(entry.query_id)) if is_there else -1
+    return found
 
 
 def _batches(log: Path) -> list[int]:

@@ -1,8 +1,8 @@
 """Kafka to bronze, silver and quarantine: the body of one micro-batch.
 
-Idempotent by batch id: every commit carries Delta's transaction identifier (query id, batch id), duplicates are judged
-by the marks of *earlier* micro-batches alone, and the batch's own marks are written last. A crash between any two
-commits repeats the same decisions.
+Idempotent by batch id: every commit says which micro-batch it is (query id, batch id), the first micro-batch of a
+driver asks the tables what they have of it, duplicates are judged by the marks of *earlier* micro-batches alone, and
+the batch's own marks are written last. A crash between any two commits repeats the same decisions.
 """
 
 import logging
@@ -29,8 +29,10 @@ log = logging.getLogger("millrace")
 
 #: More overlapping intervals than this are joined as a table instead of being spelled out in an expression.
 _SPELLED_OUT = 100
-#: Marks of earlier micro-batches are folded into one per source at every start and this often.
+#: Marks of earlier micro-batches are folded into one per source at every start and this often, in micro-batches.
 _FOLD_EVERY = 500
+#: This often Delta keeps the number of a micro-batch beyond its log's retention.
+_CHECK_EVERY = 500
 
 
 #: What a source identity of the replayer looks like (streaming/replay_identity.py), and the longest file it numbers.
@@ -124,21 +126,53 @@ class Ingest:
         kept = observed.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
         if self._append(kept, SILVER_ACCESS_LOG, batch_id):
             ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
+            if ok == 0:
+                # Delta leaves out a commit without rows, but for the number of a checked one.
+                nothing = lines.sparkSession.createDataFrame([], kept.schema)
+                tables.append(nothing, SILVER_ACCESS_LOG, self.settings, self._transaction(batch_id, is_checked=True))
         else:
-            ok, refused = _counts_again(judged)
+            judged, ok, refused = self._judge_the_rest(lines, batch_id)
         if refused:
             rows = judged.where("reason IS NOT NULL")
             self._append(rows.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, batch_id)
         return ok, refused
 
-    def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int) -> bool:
-        """Append once; False when an earlier try of this micro-batch did it."""
-        transaction = tables.Transaction(self._query_id, batch_id)
+    def _judge_the_rest(self, lines: DataFrame, batch_id: int) -> tuple[DataFrame, int, int]:
+        """Lines that silver lacks after an earlier try of this micro-batch wrote it, judged, and the counts of all.
+
+        Parser or rules may have changed since that try: what they take now goes to silver in a commit of its own.
+        """
+        ends = lines.agg(F.min("kafka_offset").alias("first"), F.max("kafka_offset").alias("last")).first()
+        between = F.col("kafka_offset").between(*ends) if ends and ends.first is not None else F.lit(False)  # noqa: FBT003
+        silver = tables.read(lines.sparkSession, SILVER_ACCESS_LOG, self.settings.lake).where(between)
+        key = list(SILVER_ACCESS_LOG.key)
+        judged = judge(lines.join(silver.select(*key), key, how="left_anti"), self.violations)
+        late = judged.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
+        if not late.isEmpty():
+            self._append(late, SILVER_ACCESS_LOG, batch_id, application=f"{self._query_id}/late")
+        refused = judged.where("reason IS NOT NULL")
+        return judged, lines.count() - refused.count(), refused.count()
+
+    def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int, application: str | None = None) -> bool:
+        """Append once; False when an earlier try of this micro-batch did it.
+
+        Only a driver's first micro-batch may have been tried before: an error in any other one ends the driver.
+        """
+        transaction = self._transaction(batch_id, application)
         spark = rows.sparkSession
-        if self.may_be_half_done and tables.last_transaction(spark, dataset, self.settings, self._query_id) >= batch_id:
-            return False
+        if self.may_be_half_done:
+            done = tables.last_transaction(spark, dataset, self.settings, transaction.application)
+            if done >= batch_id:
+                return False
         tables.append(rows, dataset, self.settings, transaction)
         return True
+
+    def _transaction(
+        self, batch_id: int, application: str | None = None, *, is_checked: bool | None = None
+    ) -> tables.Transaction:
+        if is_checked is None:
+            is_checked = self.may_be_half_done or batch_id % _CHECK_EVERY == 0
+        return tables.Transaction(application or self._query_id, batch_id, is_checked=is_checked)
 
 
 def records(batch: DataFrame, topic_id: str, pseudonym_key: bytes | None) -> DataFrame:
@@ -303,11 +337,6 @@ def _with_duplicates(lines: DataFrame, duplicate: Column, *, repeats: bool) -> D
         again = F.col("source").isNotNull() & (F.row_number().over(arrival) > 1)
         duplicate = duplicate | again
     return lines.withColumn("is_duplicate", F.coalesce(duplicate, F.lit(False)))  # noqa: FBT003 - a Spark literal
-
-
-def _counts_again(judged: DataFrame) -> tuple[int, int]:
-    row = judged.agg(F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")).collect()[0]
-    return int(row.ok), int(row.refused)
 
 
 def _check_sum(counts: BatchCounts, batch_id: int) -> None:

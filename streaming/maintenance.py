@@ -2,8 +2,8 @@
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from time import monotonic
+from datetime import UTC, date, datetime, timedelta
+from time import time
 
 from pyspark.sql import SparkSession
 
@@ -16,6 +16,7 @@ from contracts.datasets import (
 )
 from contracts.settings import Settings
 from spark_apps.io import tables
+from streaming import retention
 
 log = logging.getLogger("millrace")
 
@@ -31,18 +32,26 @@ class Maintenance:
     spark: SparkSession
     settings: Settings
     compacted_at: dict[str, int] = field(default_factory=dict)
-    vacuumed_at: float = field(default_factory=monotonic)
-    retained_on: datetime | None = None
+    retained_on: date | None = None
 
     def tidy(self) -> None:
-        """Do what is due. Each table's lock is held while it is worked on, so micro-batches wait their turn."""
+        """Do what is due. Micro-batches go on beside it; other processes wait for the tables' locks."""
         for dataset in STREAM_TABLES:
             self._compact_if_due(dataset)
-        if monotonic() - self.vacuumed_at >= VACUUM_EVERY_S:
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Retention once a day, a vacuum now and then, also where no driver lives for as long as that."""
+        self._apply_retention()
+        last = self.settings.state / "stream" / "vacuumed"
+        if not last.exists():
+            last.parent.mkdir(parents=True, exist_ok=True)
+        elif time() - last.stat().st_mtime < VACUUM_EVERY_S:
+            return
+        else:
             for dataset in STREAM_TABLES:
                 tables.vacuum(self.spark, dataset, self.settings)
-            self.vacuumed_at = monotonic()
-        self._apply_retention()
+        last.touch()
 
     def _compact_if_due(self, dataset: Dataset) -> None:
         version = tables.version(self.spark, dataset, self.settings.lake)
@@ -57,18 +66,11 @@ class Maintenance:
         log.info("compacted dataset=%s version=%d", dataset.name, self.compacted_at[dataset.name])
 
     def _apply_retention(self) -> None:
-        now = datetime.now(UTC)
-        if self.retained_on is not None and self.retained_on.date() == now.date():
+        today = datetime.now(UTC).date()
+        if self.retained_on == today:
             return
-        stream = self.settings.stream
-        kept_days = (
-            (BRONZE_ACCESS_LOG, stream.bronze_retention_days),
-            (SILVER_ACCESS_LOG, stream.silver_retention_days),
-            (QUARANTINE_ACCESS_LOG, stream.quarantine_retention_days),
-        )
-        for dataset, days in kept_days:
-            if days is not None:
+        for dataset in retention.LAYERS:
+            if (oldest := retention.oldest_kept(dataset, self.settings)) is not None:
                 # Gold follows silver in the next step: it is always a function of what silver holds.
-                oldest = now.date() - timedelta(days=days)
                 tables.delete(self.spark, dataset, self.settings, f"arrived_on < DATE'{oldest}'")
-        self.retained_on = now
+        self.retained_on = today

@@ -24,10 +24,11 @@ from contracts.datasets import (
 from contracts.settings import Settings
 from expectations.stream import quarantining_rules
 from spark_apps.io import locks, stream_records, tables
-from spark_apps.io.stream_records import Registration
-from streaming import guard, topics, upkeep
+from spark_apps.io.stream_records import Covered, Registration
+from streaming import guard, retention, topics, upkeep
 from streaming.aggregate import gold_lock
 from streaming.ingest import coverage, create_tables, judge
+from streaming.intervals import merged
 
 _KEY = list(BRONZE_ACCESS_LOG.key)
 #: Query id under which rebuilt marks are filed; no query of Spark's has it.
@@ -45,8 +46,7 @@ def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engi
         create_tables(spark, settings)
         bronze = tables.read(spark, BRONZE_ACCESS_LOG, settings.lake)
         kept, refused = fill_gaps(spark, settings, bronze)
-        _, covered, _ = coverage(bronze)
-        stream_records.replace_marks(engine, _RECOVERED, sys.maxsize, covered)
+        stream_records.replace_marks(engine, _RECOVERED, sys.maxsize, marks(spark, settings, engine, bronze))
         # Gold may cover versions of a silver that is gone: the next step makes it anew.
         with locks.exclusive(spark, gold_lock(settings), "Recovering the stream", wait_s=tables.LOCK_WAIT_S):
             for dataset in GOLD_OF_ACCESS_LOG:
@@ -61,8 +61,25 @@ def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engi
     )
 
 
+def marks(spark: SparkSession, settings: Settings, engine: Engine, bronze: DataFrame) -> Covered:
+    """What was covered before: by bronze, and by the old marks as long as the lake has all that they speak of.
+
+    The old ones know lines that bronze's retention has removed. Where they are lost, such a line counts as a new one
+    when it is sent again.
+    """
+    _, covered, _ = coverage(bronze)
+    entry = stream_records.registration(engine, guard.QUERY_NAME)
+    if entry is None or not guard.has_all_of(spark, settings, entry):
+        return covered
+    old = stream_records.covered_before(engine, str(entry.query_id), entry.last_batch + 1)
+    return {source: merged(old.get(source, []) + covered.get(source, [])) for source in old | covered}
+
+
 def fill_gaps(spark: SparkSession, settings: Settings, bronze: DataFrame) -> tuple[int, int]:
-    """Judge the rows of bronze that no other layer has; returns how many went to silver and to quarantine."""
+    """Judge the rows of bronze that no other layer has; returns how many went to silver and to quarantine.
+
+    What a layer's retention has removed stays removed.
+    """
     silver, quarantine = (
         tables.read(spark, dataset, settings.lake).select(*_KEY)
         for dataset in (SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)
@@ -70,12 +87,14 @@ def fill_gaps(spark: SparkSession, settings: Settings, bronze: DataFrame) -> tup
     missing = bronze.where("NOT is_duplicate").join(silver.unionByName(quarantine), _KEY, how="left_anti")
     judged = judge(missing, quarantining_rules(SILVER_ACCESS_LOG.name)).persist()
     try:
-        kept, refused = judged.where("reason IS NULL").count(), judged.where("reason IS NOT NULL").count()
-        _append(judged.where("reason IS NULL"), SILVER_ACCESS_LOG, settings, kept)
-        _append(judged.where("reason IS NOT NULL"), QUARANTINE_ACCESS_LOG, settings, refused)
+        kept = judged.where("reason IS NULL").where(retention.still_kept(SILVER_ACCESS_LOG, settings))
+        refused = judged.where("reason IS NOT NULL").where(retention.still_kept(QUARANTINE_ACCESS_LOG, settings))
+        counts = kept.count(), refused.count()
+        _append(kept, SILVER_ACCESS_LOG, settings, counts[0])
+        _append(refused, QUARANTINE_ACCESS_LOG, settings, counts[1])
     finally:
         judged.unpersist()
-    return kept, refused
+    return counts
 
 
 def next_offsets(bronze: DataFrame, topic_id: str, ends: dict[int, int]) -> dict[str, int]:

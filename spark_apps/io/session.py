@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
 from contracts.spark_conf import spark_conf
+from spark_apps.io import jvm
 
 
 def start(settings: Settings, name: str | None = None, **extra: str) -> SparkSession:
@@ -26,5 +27,6 @@ def start(settings: Settings, name: str | None = None, **extra: str) -> SparkSes
     for key, value in extra.items():
         builder = builder.config(key.replace("__", "."), value)
     spark = builder.getOrCreate()
+    jvm.remember_classes(spark)
     spark.sparkContext.setLogLevel("WARN")
     return spark

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,25 @@ from pyspark.sql.types import StructType
 from contracts.datasets import Dataset
 from contracts.errors import ConfigurationError, SchemaMismatchError
 from contracts.settings import Settings
-from spark_apps.io import locks
+from spark_apps.io import commits, jvm, locks
 
 #: How long a writer waits for another one; a commit takes seconds, a compaction of a large table minutes.
 LOCK_WAIT_S = 600.0
+#: Delta's default of delta.deletedFileRetentionDuration, which tables with a change feed leave as it is.
+REMOVED_FILES_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """Delta's transaction identifier: a second write with the same application and version or lower is skipped."""
+    """Who commits what: an application, and a version that only grows.
+
+    Delta skips a checked write when the table has this version of the application or a later one; for that it rebuilds
+    the table's state. An unchecked commit only says what it is: for a caller that knows it to be the first.
+    """
 
     application: str
     version: int
+    is_checked: bool = True
 
 
 def schema_of(spark: SparkSession, dataset: Dataset) -> StructType:
@@ -74,6 +82,12 @@ def changes(spark: SparkSession, dataset: Dataset, lake: Path, first: int, last:
     return reader.option("startingVersion", first).option("endingVersion", last).load(str(dataset.path(lake)))
 
 
+def can_tell_changes(dataset: Dataset, lake: Path, first: int) -> bool:
+    """Whether the change feed reaches back to version ``first``: its commit is there, and no vacuum took its files."""
+    committed_at = commits.committed_at(dataset.path(lake), first)
+    return committed_at is not None and datetime.now(tz=UTC) - committed_at < REMOVED_FILES_KEPT - timedelta(days=1)
+
+
 def create_if_missing(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
     """Create the empty table with its schema, layout and properties."""
     if exists(spark, dataset, settings.lake):
@@ -90,7 +104,7 @@ def create_if_missing(spark: SparkSession, dataset: Dataset, settings: Settings)
 
 
 def append(rows: DataFrame, dataset: Dataset, settings: Settings, transaction: Transaction | None = None) -> None:
-    """Add rows in one commit; with a transaction, at most once."""
+    """Add rows in one commit; with a checked transaction, at most once."""
     with writing(rows.sparkSession, dataset, settings):
         _writer(rows, dataset, "append", transaction, None).save(str(dataset.path(settings.lake)))
 
@@ -106,7 +120,7 @@ def replace(
 ) -> None:
     """Replace the rows that match ``predicate`` (SQL) by ``rows``, in one commit. Every new row must match it too.
 
-    With a transaction, at most once.
+    With a checked transaction, at most once.
     """
     with writing(rows.sparkSession, dataset, settings):
         writer = _writer(rows, dataset, "overwrite", transaction, metadata).option("replaceWhere", predicate)
@@ -176,7 +190,13 @@ def conform(rows: DataFrame, dataset: Dataset) -> DataFrame:
 
 
 def last_transaction(spark: SparkSession, dataset: Dataset, settings: Settings, application: str) -> int:
-    """Highest transaction version that ``application`` committed to the table, -1 for none. Reads the log anew."""
+    """Highest transaction version that ``application`` committed to the table, -1 for none. Reads the log anew.
+
+    An unchecked one is known for as long as its commit is at hand, the time of Delta's log retention.
+    """
+    newest = commits.newest_transaction(dataset.path(settings.lake), application)
+    if newest is not None:
+        return newest
     found = _delta_log(spark, dataset, settings.lake).transactions().get(application)
     return int(found.get()) if found.isDefined() else -1
 
@@ -190,9 +210,12 @@ def remove(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
 
 @contextmanager
 def writing(spark: SparkSession, dataset: Dataset, settings: Settings) -> Iterator[None]:
-    """Hold the table's lock. On a local file system two commits of one version can both succeed, one lost."""
+    """Hold the table's lock: on a local file system two processes can both commit one version, and one is lost.
+
+    Within a process Delta itself lets one commit follow the other, so that appends go on beside a compaction.
+    """
     path = settings.locks / "tables" / f"{dataset.name}.lock"
-    with locks.exclusive(spark, path, f"Writing {dataset.name}", wait_s=LOCK_WAIT_S):
+    with locks.against_other_processes(spark, path, f"Writing {dataset.name}", wait_s=LOCK_WAIT_S):
         yield
 
 
@@ -204,10 +227,9 @@ def in_list(column: str, values: Sequence[str]) -> str:
 
 def _delta_log(spark: SparkSession, dataset: Dataset, lake: Path) -> Any:  # noqa: ANN401 - a Java object
     """Newest snapshot of the table's log. Delta's Python interface offers neither version nor transactions of it."""
-    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001
-    none = jvm.scala.Option.empty()
-    java_session = spark._jsparkSession  # noqa: SLF001
-    table_log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(java_session, str(dataset.path(lake)))
+    none = jvm.class_named(spark, "scala.Option").empty()
+    logs = jvm.class_named(spark, "org.apache.spark.sql.delta.DeltaLog")
+    table_log = logs.forTable(spark._jsparkSession, str(dataset.path(lake)))  # noqa: SLF001
     return table_log.update(False, none, none)  # noqa: FBT003 - not a stale one
 
 
@@ -221,8 +243,11 @@ def _writer(
     writer = conform(rows, dataset).write.format("delta").mode(mode)
     if dataset.partitioned_by:
         writer = writer.partitionBy(*dataset.partitioned_by)
-    if transaction:
+    said = dict(metadata or {})
+    if transaction and transaction.is_checked:
         writer = writer.option("txnAppId", transaction.application).option("txnVersion", transaction.version)
-    if metadata:
-        writer = writer.option("userMetadata", json.dumps(metadata, sort_keys=True))
+    elif transaction:
+        said[commits.TRANSACTION] = {"application": transaction.application, "version": transaction.version}
+    if said:
+        writer = writer.option("userMetadata", json.dumps(said, sort_keys=True))
     return writer

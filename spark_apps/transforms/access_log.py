@@ -27,12 +27,6 @@ PROTOCOLS = ("HTTP/0.9", "HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/2.0", "HTTP/3",
 #: Why a line is refused, in the order in which the rules are tried.
 REASONS = ("too_long", "empty", "tls_bytes", "no_request", "bad_time", "bad_status", "bad_bytes", "no_host")
 
-#: What may be odd about a line that is kept.
-FLAGS = (
-    "no_protocol", "odd_protocol", "space_in_path", "odd_method", "empty_request", "inner_quote", "tls_request",
-    "utf8_repaired", "wrapped_in_quotes", "extra_fields", "future_time", "ancient_time", "user_has_space",
-)  # fmt: skip
-
 _CLOCK = "dd/MMM/yyyy:HH:mm:ss"
 #: host, identity and user, time, request, status, bytes, whatever follows. No nested or lazy repetition.
 _SLOW = (

@@ -17,11 +17,16 @@ def pseudonym(host: str, key: bytes) -> str:
 
 
 def replace_host(line: Column, key: bytes) -> Column:
-    """``line`` (binary) with its first word replaced by its pseudonym; a line of one word is replaced whole."""
+    """``line`` (binary) with its first word replaced by its pseudonym; a line of one word is replaced whole.
+
+    The quote that some collectors put around a line is not a part of the host.
+    """
     text = line.cast("string")
-    word = F.substring_index(text, " ", 1)
-    rest = F.substr(text, F.length(word) + 1)
+    quote = F.when(F.startswith(text, F.lit('"')), '"').otherwise("")
+    bare = F.substr(text, F.length(quote) + 1)
+    word = F.substring_index(bare, " ", 1)
+    rest = F.substr(bare, F.length(word) + 1)
     padded = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
     inner, outer = (F.lit(bytes(byte ^ pad for byte in padded)) for pad in (0x36, 0x5C))
     digest = F.sha2(F.concat(outer, F.unhex(F.sha2(F.concat(inner, F.lower(word).cast("binary")), 256))), 256)
-    return F.concat(F.lit("h-"), F.substr(digest, F.lit(1), F.lit(_DIGITS)), rest).cast("binary")
+    return F.concat(quote, F.lit("h-"), F.substr(digest, F.lit(1), F.lit(_DIGITS)), rest).cast("binary")

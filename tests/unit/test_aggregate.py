@@ -144,6 +144,27 @@ def test_a_step_without_news_writes_nothing(spark: SparkSession, settings: Setti
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("interpreted")
+def test_gold_is_made_anew_where_silver_has_forgotten_what_changed(
+    spark: SparkSession, settings: Settings, job: ingest.Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'h - - [09/Jul/1995:00:00:07 -0400] "GET /a HTTP/1.0" 200 5\n'
+    for batch_id, offset in enumerate((0, 100, 200)):
+        job.run(kafka_frame(spark, log_records(line * 3, source=f"s{offset}-g0", first_offset=offset)), batch_id)
+        if batch_id == 0:
+            aggregate.step(spark, settings)
+    tables.compact(spark, SILVER_ACCESS_LOG, settings, None)
+    tables.vacuum(spark, SILVER_ACCESS_LOG, settings, keep_hours=0)
+    # Eight days in one: what the vacuum took can be read no more.
+    monkeypatch.setattr(tables, "REMOVED_FILES_KEPT", timedelta(days=1))
+    version, written = aggregate.step(spark, settings)
+    assert written == list(GOLD_OF_ACCESS_LOG)
+    silver = tables.read(spark, SILVER_ACCESS_LOG, settings.lake, at_version=version)
+    for dataset in GOLD_OF_ACCESS_LOG:
+        assertDataFrameEqual(tables.read(spark, dataset, settings.lake), GOLD_TRANSFORMS[dataset.name](silver))
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
 def test_a_silver_that_was_put_back_from_a_copy_is_noticed(
     spark: SparkSession, settings: Settings, job: ingest.Ingest, tmp_path: Path
 ) -> None:

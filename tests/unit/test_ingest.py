@@ -12,6 +12,7 @@ from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_
 from contracts.errors import ReconciliationError
 from spark_apps.io import ops, stream_records, tables
 from spark_apps.io.stream_records import BatchCounts, Registration
+from spark_apps.transforms import pseudonyms
 from streaming import ingest, reprocess
 from streaming.ingest import Ingest
 from tests.spark_rows import kafka_frame, log_records
@@ -137,6 +138,43 @@ def test_a_micro_batch_that_died_between_two_commits_is_repeated_exactly(
     assert stream_records.totals(stream.engine) == BatchCounts(bronze=51, silver=40, quarantine=1, duplicates=10)
 
 
+def test_a_repeated_micro_batch_keeps_every_line_when_the_rules_changed_in_between(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = log_records(DATA)
+    stream.job.violations = F.expr("CASE WHEN path = '/3' THEN array('no_three') ELSE array() END")
+    with monkeypatch.context() as patched:
+        real = tables.append
+        fails = lambda rows, dataset, *rest: _die() if dataset is QUARANTINE_ACCESS_LOG else real(rows, dataset, *rest)  # noqa: E731
+        patched.setattr(tables, "append", fails)
+        with pytest.raises(KeyboardInterrupt):
+            stream.run(records, 0)
+    stream.restart()
+    # Silver has 39 rows by now. The new rules would refuse one of them, and take the one that it lacks.
+    stream.job.violations = F.expr("CASE WHEN path = '/5' THEN array('no_five') ELSE array() END")
+    assert stream.run(records, 0) == BatchCounts(bronze=41, silver=40, quarantine=1, duplicates=0)
+    paths = [row.path for row in tables.read(stream.spark, SILVER_ACCESS_LOG, stream.settings.lake).collect()]
+    assert sorted(paths) == sorted(f"/{n}" for n in range(40))
+    assert stream.total(QUARANTINE_ACCESS_LOG) == 1
+
+
+def _die() -> None:
+    raise KeyboardInterrupt
+
+
+def test_delta_itself_keeps_the_number_of_a_micro_batch_now_and_then(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CHECK_EVERY", 3)
+    records = log_records(DATA)
+    kept = []
+    for batch_id in range(5):
+        stream.run(records[batch_id * 5 : batch_id * 5 + 5], batch_id)
+        kept.append(DeltaTable(str(BRONZE_ACCESS_LOG.path(stream.settings.lake))).transaction_version("query-1"))
+    assert kept == [0, 0, 0, 3, 3]
+    assert tables.last_transaction(stream.spark, BRONZE_ACCESS_LOG, stream.settings, "query-1") == 4
+
+
 def test_a_recreated_topic_is_refused_while_running(stream: Stream) -> None:
     stream.run(log_records(DATA), 0)
     stream.topic = "topic-2"
@@ -155,14 +193,24 @@ def test_old_marks_fold_into_one_row_and_still_count(stream: Stream) -> None:
     assert stream.run(records[25:35], 3).duplicates == 5
 
 
+def test_a_host_has_one_pseudonym_with_and_without_quotes_around_the_line(spark: SparkSession) -> None:
+    key = b"a secret of 16 or more"
+    lines = [b'h0 - - [09/Jul/1995] "GET"', b'"H0 - - [09/Jul/1995] \\"GET\\""', b"h0", b'"h0', b'"', b""]
+    frame = spark.createDataFrame([(line,) for line in lines], "line binary")
+    found = [bytes(row[0]) for row in frame.select(pseudonyms.replace_host(F.col("line"), key)).collect()]
+    name, empty = (pseudonyms.pseudonym(host, key).encode() for host in ("h0", ""))
+    assert found == [
+        name + lines[0][2:], b'"' + name + lines[1][3:], name, b'"' + name, b'"' + empty, empty,
+    ]  # fmt: skip
+
+
 def test_hosts_can_be_replaced_before_anything_is_stored(spark: SparkSession, tmp_path: Path) -> None:
     from contracts.settings import Settings, StreamSettings
-    from spark_apps.transforms.pseudonyms import pseudonym
 
     settings = Settings(state=tmp_path, stream=StreamSettings(pseudonym_key="a secret of 16 or more"))
     stream = Stream(spark, settings)
     stream.run(log_records(DATA[:200]), 0)
-    expected = pseudonym("h0", b"a secret of 16 or more")
+    expected = pseudonyms.pseudonym("h0", b"a secret of 16 or more")
     first = tables.read(spark, SILVER_ACCESS_LOG, settings.lake).orderBy("byte_offset").first()
     assert first is not None
     assert first.host == expected

@@ -35,6 +35,24 @@ def test_a_wrong_value_is_refused_with_its_variable(
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [("MILLRACE_STAET", "Did you mean MILLRACE_STATE?"), ("MILLRACE_QQ__X", "Unset MILLRACE_QQ__X")],
+)
+def test_a_name_that_no_setting_has_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, said: str) -> None:
+    monkeypatch.setenv(variable, "/srv/millrace")
+    with pytest.raises(ConfigurationError, match=variable) as refused:
+        load_settings()
+    assert said in str(refused.value)
+
+
+def test_a_state_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.setenv("MILLRACE_STATE", str(tmp_path / "notes.txt"))
+    with pytest.raises(ConfigurationError, match="this is a file"):
+        load_settings()
+
+
 @pytest.mark.parametrize("key", ["", "short"])
 def test_a_pseudonym_key_that_protects_nobody_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, key: str

@@ -1,0 +1,50 @@
+"""Threads of one process on one table."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from deltalake import DeltaTable
+
+from contracts.datasets import GOLD_SESSIONS
+from spark_apps.io import locks, tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from contracts.settings import Settings
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("interpreted")]
+
+
+def test_appends_go_on_beside_a_compaction_and_none_is_lost(spark: SparkSession, settings: Settings) -> None:
+    tables.create_if_missing(spark, GOLD_SESSIONS, settings)
+    schema = tables.schema_of(spark, GOLD_SESSIONS)
+    empty = dict.fromkeys(schema.names, 0) | {"entry_path": "/", "exit_path": "/"}
+    times = {f.name: None for f in schema.fields if f.dataType.typeName() == "timestamp"}
+
+    def rows(host: str):
+        values = empty | times | {"host": host}
+        at = spark.sql("SELECT TIMESTAMP'2020-01-01 00:00:00' AS at").first()
+        assert at is not None
+        return spark.createDataFrame([tuple(at.at if n in times else values[n] for n in schema.names)], schema)
+
+    def appends(thread: int) -> None:
+        for n in range(3):
+            tables.append(rows(f"h{thread}-{n}"), GOLD_SESSIONS, settings)
+
+    tables.append(rows("first"), GOLD_SESSIONS, settings)
+    tables.append(rows("second"), GOLD_SESSIONS, settings)
+    # The lock is held throughout: threads of this process do not wait for each other, and no other process comes in.
+    with tables.writing(spark, GOLD_SESSIONS, settings), ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(appends, thread) for thread in range(2)]
+        jobs.append(pool.submit(tables.compact, spark, GOLD_SESSIONS, settings, None))
+        for job in jobs:
+            job.result(120)
+    table = DeltaTable(str(GOLD_SESSIONS.path(settings.lake)))
+    assert table.count() == 8
+    operations = [commit["operation"] for commit in table.history()]
+    assert (operations.count("WRITE"), operations.count("OPTIMIZE")) == (8, 1)
+    assert locks._SHARED[str((settings.locks / "tables" / "gold.sessions.lock").resolve())].holders == 0
