@@ -44,7 +44,8 @@ setup-for-tests:
 	@bin/millrace setup --browser
 
 test-unit:
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not many"
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many"
+	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many" --numprocesses 2 --dist loadfile
 
 test-serving:
 	$(SERVING_PYTHON) -m pytest tests/serving

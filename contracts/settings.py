@@ -103,7 +103,11 @@ class Settings(BaseSettings):
         # An empty path is the current folder: secrets and tables would be written into whatever that is.
         if path == "":
             raise ValueError("a path; unset the variable for the default")
-        if isinstance(path, str | Path) and Path(path).exists() and not Path(path).is_dir():
+        try:
+            is_file = isinstance(path, str | Path) and Path(path).exists() and not Path(path).is_dir()
+        except OSError as error:
+            raise ValueError(f"a path that can be used ({error.strerror})") from error
+        if is_file:
             raise ValueError("a folder, or a path where one can be made; this is a file")
         return path
 

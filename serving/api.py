@@ -1,7 +1,7 @@
 """The JSON endpoints. Those that show a range take ``from``, ``to``, ``last`` and ``compare`` (ranges.read).
 
 A panel's answer is ``{"available": true, "now_s", "versions": {table: tag}, "period": {...} | absent, ...}`` with
-what its function in ``serving/queries.py`` documents, or, while a table has never been written, ``{"available": false,
+what its function in ``serving/panels`` documents, or, while a table has never been written, ``{"available": false,
 "table", "message", "next_step"}``: an empty lake is not an error. A wrong parameter is HTTP 400, a damaged table 503,
 both ``{"error": {"message", "attempted", "found", "required", "next_step", "parameter" | "table"}}``.
 Instants are seconds since 1970 (``*_s``) or ISO 8601 in UTC; sizes are bytes, durations seconds.
@@ -22,11 +22,24 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from contracts.datasets import DATASETS
 from contracts.errors import PlatformError
 from contracts.settings import Settings
-from serving import events, queries, ranges
+from serving import events, ranges
 from serving.cache import Answers
 from serving.errors import BadRequestError, TableAbsentError, TableUnreadableError
 from serving.lake import Lake, Versions
-from serving.queries import Asked, Json, Listed
+from serving.panels import data_quality, forecast, over_time, sessions, top_lists
+from serving.panels.shared import (
+    BRONZE,
+    FORECAST,
+    HOURS,
+    MINUTES,
+    QUARANTINE,
+    RESOURCES,
+    SESSIONS,
+    SILVER,
+    Asked,
+    Json,
+    Listed,
+)
 from serving.ranges import Bounds
 
 #: Answers kept: a dozen panels for a few ranges that are being looked at.
@@ -50,21 +63,21 @@ class Panel:
 
 #: Panels over a range of event time.
 RANGED = {
-    "/api/summary": Panel(queries.summary, (queries.MINUTES,)),
-    "/api/traffic": Panel(queries.traffic, (queries.MINUTES,)),
-    "/api/statuses": Panel(queries.statuses, (queries.MINUTES,)),
-    "/api/resources": Panel(queries.resources, (queries.RESOURCES, queries.MINUTES), ("limit",)),
-    "/api/hosts": Panel(queries.hosts, (queries.SESSIONS, queries.MINUTES), ("limit",)),
-    "/api/heatmap": Panel(queries.heatmap, (queries.HOURS, queries.MINUTES)),
-    "/api/sessions": Panel(queries.sessions, (queries.SESSIONS, queries.MINUTES), ("limit",)),
-    "/api/oddities": Panel(queries.oddities, (queries.MINUTES,), ("limit",)),
-    "/api/forecast": Panel(queries.forecast, (queries.FORECAST, queries.MINUTES)),
+    "/api/summary": Panel(over_time.summary, (MINUTES,)),
+    "/api/traffic": Panel(over_time.traffic, (MINUTES,)),
+    "/api/statuses": Panel(over_time.statuses, (MINUTES,)),
+    "/api/resources": Panel(top_lists.resources, (RESOURCES, MINUTES), ("limit",)),
+    "/api/hosts": Panel(top_lists.hosts, (SESSIONS, MINUTES), ("limit",)),
+    "/api/heatmap": Panel(over_time.heatmap, (HOURS, MINUTES)),
+    "/api/sessions": Panel(sessions.sessions, (SESSIONS, MINUTES), ("limit",)),
+    "/api/oddities": Panel(data_quality.oddities, (MINUTES,), ("limit",)),
+    "/api/forecast": Panel(forecast.forecast, (FORECAST, MINUTES)),
 }
 #: Panels over all there is.
 OVERVIEWS = {
-    "/api/quarantine": Panel(queries.quarantine, (queries.QUARANTINE,), ("reason", "limit")),
-    "/api/freshness": Panel(queries.freshness, tuple(DATASETS)),
-    "/api/duplicates": Panel(queries.duplicates, (queries.BRONZE,)),
+    "/api/quarantine": Panel(data_quality.quarantine, (QUARANTINE,), ("reason", "limit")),
+    "/api/freshness": Panel(data_quality.freshness, tuple(DATASETS)),
+    "/api/duplicates": Panel(data_quality.duplicates, (BRONZE,)),
 }
 
 
@@ -82,10 +95,10 @@ class Page:
         """What the lake holds, read again after a commit and each hour; TableAbsentError before any request."""
         now_s = int(time.time())
         versions = self.lake.versions()
-        key = ("bounds", versions[queries.MINUTES], versions[queries.SILVER] is None, now_s // ranges.HOUR_S)
-        found: Bounds | None = self.answers.get(key, lambda: queries.bounds(self.lake, now_s))
+        key = ("bounds", versions[MINUTES], versions[SILVER] is None, now_s // ranges.HOUR_S)
+        found: Bounds | None = self.answers.get(key, lambda: over_time.bounds(self.lake, now_s))
         if found is None:
-            raise TableAbsentError(queries.MINUTES)
+            raise TableAbsentError(MINUTES)
         return found
 
 

@@ -209,13 +209,15 @@ class _Gold:
             self._thread.start()
         return self.error is None
 
-    def step(self, datasets: Sequence[Dataset] = GOLD_OF_ACCESS_LOG) -> None:
+    def step(self, datasets: Sequence[Dataset] = GOLD_OF_ACCESS_LOG) -> bool:
+        """Bring these tables up to silver; whether any had to be written."""
         version, written = aggregate.step(self._spark, self._settings, datasets)
         self._covers |= {dataset.name: version for dataset in datasets}
         if len(self._covers) == len(GOLD_OF_ACCESS_LOG):
             self._status.gold_version = min(self._covers.values())
         if written:
             self._status.gold_committed_at = datetime.now(UTC)
+        return bool(written)
 
     def finish(self) -> None:
         """The last step of a drain, with the housekeeping that nobody else will do, and gold after it."""
@@ -230,8 +232,8 @@ class _Gold:
         began = monotonic()
         try:
             self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "gold")
-            self.step(datasets)
-            took = monotonic() - began
+            had_news = self.step(datasets)
+            took = monotonic() - began if had_news else 0.0
             self._due_at = began + max(self._settings.stream.gold_trigger_s, 2 * took)
             if GOLD_SESSIONS in datasets:
                 self._sessions_due_at = began + self._settings.stream.sessions_trigger_s

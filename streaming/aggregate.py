@@ -109,23 +109,29 @@ def step(
 def _bring_to(
     news: News | None, silver: DataFrame, dataset: Dataset, settings: Settings, transaction: tables.Transaction
 ) -> bool:
+    if transaction.version == 0 and tables.version(silver.sparkSession, dataset, settings.lake) == 0:
+        return False  # Both have only been created.
     if news is None:
         # Nothing is known of what the table holds, silver was made anew or has forgotten what changed since: all of it
         # is replaced.
         replacement: Replacement | None = Replacement(gold.GOLD_TRANSFORMS[dataset.name](silver), "true")
     else:
         replacement = _REPLACEMENTS[dataset.name](news, dataset)
-    if replacement is None:
-        return False
     metadata: dict[str, object] = {"silver_version": transaction.version}
-    try:
-        tables.replace(
-            replacement.rows, dataset, settings, replacement.predicate, metadata=metadata, transaction=transaction
-        )
-    finally:
-        if replacement.held is not None:
-            replacement.held.unpersist()
-    return True
+    before = tables.version(silver.sparkSession, dataset, settings.lake)
+    if replacement is not None:
+        try:
+            tables.replace(
+                replacement.rows, dataset, settings, replacement.predicate, metadata=metadata, transaction=transaction
+            )
+        finally:
+            if replacement.held is not None:
+                replacement.held.unpersist()
+    if tables.version(silver.sparkSession, dataset, settings.lake) > before:
+        return True
+    # Nothing to write, or nothing replaced by nothing: without a commit the table would seem to lag behind for ever.
+    tables.note(silver.sparkSession, dataset, settings, transaction, metadata)
+    return False
 
 
 def _minutes(news: News, _: Dataset) -> Replacement | None:

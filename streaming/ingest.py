@@ -29,6 +29,7 @@ log = logging.getLogger("millrace")
 
 #: More overlapping intervals than this are joined as a table instead of being spelled out in an expression.
 _SPELLED_OUT = 100
+_KEY = list(BRONZE_ACCESS_LOG.key)
 #: Marks of earlier micro-batches are folded into one per source at every start and this often, in micro-batches.
 _FOLD_EVERY = 500
 #: This often Delta keeps the number of a micro-batch beyond its log's retention.
@@ -108,7 +109,12 @@ class Ingest:
         total, in_batch, repeats = coverage(lines)
         known = {s: shared for s, parts in in_batch.items() if (shared := overlap(parts, self.covered.get(s, [])))}
         bronze = mark_duplicates(lines, known, repeats=repeats)
-        self._append(bronze, BRONZE_ACCESS_LOG, batch_id)
+        if not self._append(bronze, BRONZE_ACCESS_LOG, batch_id):
+            # Whatever was erased since an earlier try of this micro-batch does not come back.
+            bronze = bronze.join(self._stored(BRONZE_ACCESS_LOG, lines), _KEY, how="left_semi")
+            total = bronze.count()
+        elif total == 0:
+            self._note(lines.sparkSession, BRONZE_ACCESS_LOG, batch_id)
         duplicates = bronze.where("is_duplicate").count() if known or repeats else 0
         # Also when nothing is new: a start compares the micro-batch that silver is at with the registry's.
         ok, refused = self._write_judged(bronze.where("NOT is_duplicate"), batch_id)
@@ -124,55 +130,54 @@ class Ingest:
             seen, F.count_if(F.col("reason").isNull()).alias("ok"), F.count("reason").alias("refused")
         )
         kept = observed.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
-        if self._append(kept, SILVER_ACCESS_LOG, batch_id):
-            ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
-            if ok == 0:
-                # Delta leaves out a commit without rows, but for the number of a checked one.
-                nothing = lines.sparkSession.createDataFrame([], kept.schema)
-                tables.append(nothing, SILVER_ACCESS_LOG, self.settings, self._transaction(batch_id, is_checked=True))
-        else:
-            judged, ok, refused = self._judge_the_rest(lines, batch_id)
+        if not self._append(kept, SILVER_ACCESS_LOG, batch_id):
+            return self._write_the_rest(lines)
+        ok, refused = int(seen.get["ok"]), int(seen.get["refused"])
+        if ok == 0:
+            self._note(lines.sparkSession, SILVER_ACCESS_LOG, batch_id)
         if refused:
             rows = judged.where("reason IS NOT NULL")
             self._append(rows.select(*QUARANTINE_ACCESS_LOG.column_names), QUARANTINE_ACCESS_LOG, batch_id)
         return ok, refused
 
-    def _judge_the_rest(self, lines: DataFrame, batch_id: int) -> tuple[DataFrame, int, int]:
-        """Lines that silver lacks after an earlier try of this micro-batch wrote it, judged, and the counts of all.
+    def _write_the_rest(self, lines: DataFrame) -> tuple[int, int]:
+        """What an earlier try of this micro-batch left out after it had written silver; the rows that both have then.
 
-        Parser or rules may have changed since that try: what they take now goes to silver in a commit of its own.
+        Parser or rules may have changed in between, or a command has moved rows: only lines that neither table has are
+        judged, so that running it again changes nothing.
         """
-        ends = lines.agg(F.min("kafka_offset").alias("first"), F.max("kafka_offset").alias("last")).first()
-        between = F.col("kafka_offset").between(*ends) if ends and ends.first is not None else F.lit(False)  # noqa: FBT003
-        silver = tables.read(lines.sparkSession, SILVER_ACCESS_LOG, self.settings.lake).where(between)
-        key = list(SILVER_ACCESS_LOG.key)
-        judged = judge(lines.join(silver.select(*key), key, how="left_anti"), self.violations)
-        late = judged.where("reason IS NULL").select(*SILVER_ACCESS_LOG.column_names)
-        if not late.isEmpty():
-            self._append(late, SILVER_ACCESS_LOG, batch_id, application=f"{self._query_id}/late")
-        refused = judged.where("reason IS NOT NULL")
-        return judged, lines.count() - refused.count(), refused.count()
+        silver, quarantine = SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG
+        stored = self._stored(silver, lines).unionByName(self._stored(quarantine, lines))
+        # Not lazily: what is appended first would change what the second append reads.
+        rest = judge(lines.join(stored, _KEY, how="left_anti"), self.violations).localCheckpoint()
+        for dataset, condition in ((silver, "reason IS NULL"), (quarantine, "reason IS NOT NULL")):
+            rows = rest.where(condition).select(*dataset.column_names)
+            if not rows.isEmpty():
+                tables.append(rows, dataset, self.settings)
+        ok, refused = (lines.join(self._stored(d, lines), _KEY, how="left_semi").count() for d in (silver, quarantine))
+        return ok, refused
 
-    def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int, application: str | None = None) -> bool:
+    def _stored(self, dataset: Dataset, lines: DataFrame) -> DataFrame:
+        """Keys of the table's rows that lie in the range of these lines."""
+        ends = lines.agg(F.min("kafka_offset").alias("first"), F.max("kafka_offset").alias("last")).first()
+        between = F.col("kafka_offset").between(*ends) if ends and ends["first"] is not None else F.lit(False)  # noqa: FBT003
+        return tables.read(lines.sparkSession, dataset, self.settings.lake).where(between).select(*_KEY).distinct()
+
+    def _append(self, rows: DataFrame, dataset: Dataset, batch_id: int) -> bool:
         """Append once; False when an earlier try of this micro-batch did it.
 
         Only a driver's first micro-batch may have been tried before: an error in any other one ends the driver.
         """
-        transaction = self._transaction(batch_id, application)
-        spark = rows.sparkSession
-        if self.may_be_half_done:
-            done = tables.last_transaction(spark, dataset, self.settings, transaction.application)
-            if done >= batch_id:
-                return False
-        tables.append(rows, dataset, self.settings, transaction)
+        spark, settings = rows.sparkSession, self.settings
+        if self.may_be_half_done and tables.last_transaction(spark, dataset, settings, self._query_id) >= batch_id:
+            return False
+        is_checked = self.may_be_half_done or batch_id % _CHECK_EVERY == 0
+        tables.append(rows, dataset, settings, tables.Transaction(self._query_id, batch_id, is_checked=is_checked))
         return True
 
-    def _transaction(
-        self, batch_id: int, application: str | None = None, *, is_checked: bool | None = None
-    ) -> tables.Transaction:
-        if is_checked is None:
-            is_checked = self.may_be_half_done or batch_id % _CHECK_EVERY == 0
-        return tables.Transaction(application or self._query_id, batch_id, is_checked=is_checked)
+    def _note(self, spark: SparkSession, dataset: Dataset, batch_id: int) -> None:
+        """A micro-batch without rows for this table is on record all the same."""
+        tables.note(spark, dataset, self.settings, tables.Transaction(self._query_id, batch_id))
 
 
 def records(batch: DataFrame, topic_id: str, pseudonym_key: bytes | None) -> DataFrame:

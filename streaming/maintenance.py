@@ -50,7 +50,9 @@ class Maintenance:
             return
         else:
             for dataset in STREAM_TABLES:
-                tables.vacuum(self.spark, dataset, self.settings)
+                # `recover` removes gold, and a drain is the first to make it anew.
+                if tables.exists(self.spark, dataset, self.settings.lake):
+                    tables.vacuum(self.spark, dataset, self.settings)
         last.touch()
 
     def _compact_if_due(self, dataset: Dataset) -> None:

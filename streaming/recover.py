@@ -69,7 +69,8 @@ def marks(spark: SparkSession, settings: Settings, engine: Engine, bronze: DataF
     """
     _, covered, _ = coverage(bronze)
     entry = stream_records.registration(engine, guard.QUERY_NAME)
-    if entry is None or not guard.has_all_of(spark, settings, entry):
+    # Between a recovery and the first micro-batch after it nothing says which lake the old marks belong to.
+    if entry is None or entry.query_id is None or not guard.has_all_of(spark, settings, entry):
         return covered
     old = stream_records.covered_before(engine, str(entry.query_id), entry.last_batch + 1)
     return {source: merged(old.get(source, []) + covered.get(source, [])) for source in old | covered}

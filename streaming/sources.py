@@ -137,7 +137,7 @@ def check(argument: str, name: str | None) -> LogInput:
     problem = _why_unreadable(path)
     if problem:
         raise ConfigurationError(
-            f"Replaying {argument}", found=problem, required="a readable file",
+            f"Replaying {argument or repr(argument)}", found=problem, required="a readable file",
             next_step="Correct the path and try again.",
         )  # fmt: skip
     return LogInput(path, name)

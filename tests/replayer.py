@@ -9,6 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from kafka.admin import KafkaAdminClient
+
+from streaming import topics
 from tests.kafka_broker import REPOSITORY, Broker
 
 if TYPE_CHECKING:
@@ -44,3 +47,14 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
+
+
+def recreate(broker: Broker, topic: str) -> None:
+    """Delete the topic and make it anew under its name, as an operator might."""
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    try:
+        admin.delete_topics([topic])
+    finally:
+        admin.close()
+    wait_until(lambda: not topics.exists(broker.bootstrap, topic))
+    topics.ensure(broker.bootstrap, topic, 2)

@@ -21,10 +21,11 @@ MODULES = {
     "drain": ("streaming.drain", "let the stream consume everything that waits; table totals"),
     "reprocess": ("streaming.reprocess", "parse bronze or quarantine again with the parser of today"),
     "erase-host": ("streaming.erase", "remove one host from every layer"),
+    "fetch-data": ("infra.data.fetch", "download large originals, checked and resumable"),
     "stream recover": ("streaming.recover", "rebuild silver from bronze after a lost or damaged checkpoint"),
 }
 #: Applications that have a command of their own: `millrace validate …` is `millrace submit validate …`.
-SHORTCUTS = ("validate", "reconcile", "train", "score")
+SHORTCUTS = ("ingest", "validate", "reconcile", "train", "score")
 _DRIVER_MEMORY_OF_MODULES = "1g"
 
 

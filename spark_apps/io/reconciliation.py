@@ -45,6 +45,8 @@ def covered_silver_version(spark: SparkSession, dataset: Dataset, settings: Sett
         metadata = json.loads(row.userMetadata)
         if int(row.version) <= newest and "silver_version" in metadata:
             return newest, int(metadata["silver_version"])
+    if newest == 0 and tables.version(spark, SILVER_ACCESS_LOG, settings.lake) == 0:
+        return 0, 0  # both have only been created
     raise ReconciliationError(
         f"Reconciling {dataset.name}", found="no commit that names the silver version it covers",
         required="a table written by the streaming application",

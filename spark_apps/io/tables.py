@@ -1,5 +1,6 @@
 """Delta tables: the one place that reads and writes them. Every commit holds the table's lock."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,20 @@ def append(rows: DataFrame, dataset: Dataset, settings: Settings, transaction: T
     """Add rows in one commit; with a checked transaction, at most once."""
     with writing(rows.sparkSession, dataset, settings):
         _writer(rows, dataset, "append", transaction, None).save(str(dataset.path(settings.lake)))
+
+
+def note(
+    spark: SparkSession,
+    dataset: Dataset,
+    settings: Settings,
+    transaction: Transaction,
+    metadata: dict[str, object] | None = None,
+) -> None:
+    """A commit that adds nothing and says what the table covers. Delta leaves out an unchecked one without rows."""
+    nothing = spark.createDataFrame([], dataset.ddl)
+    with writing(spark, dataset, settings):
+        writer = _writer(nothing, dataset, "append", dataclasses.replace(transaction, is_checked=True), metadata)
+        writer.save(str(dataset.path(settings.lake)))
 
 
 def replace(

@@ -135,11 +135,43 @@ def test_a_table_that_was_tampered_with_is_named_with_its_keys(
 @pytest.mark.spark
 @pytest.mark.usefixtures("interpreted")
 def test_a_step_without_news_writes_nothing(spark: SparkSession, settings: Settings, job: ingest.Ingest) -> None:
+    assert aggregate.step(spark, settings) == (0, [])
+    empty = reconciliation.compare(spark, GOLD_SESSIONS, settings, GOLD_TRANSFORMS[GOLD_SESSIONS.name])
+    assert (empty.is_equal, empty.silver_version) == (True, 0)
     job.run(kafka_frame(spark, log_records(b'h - - [09/Jul/1995:00:00:07 -0400] "GET /a HTTP/1.0" 200 5\n')), 0)
-    version, _ = aggregate.step(spark, settings)
+    version, written = aggregate.step(spark, settings)
+    assert (version, len(written)) == (1, len(GOLD_OF_ACCESS_LOG))
     before = [tables.version(spark, dataset, settings.lake) for dataset in GOLD_OF_ACCESS_LOG]
     assert aggregate.step(spark, settings) == (version, [])
     assert [tables.version(spark, dataset, settings.lake) for dataset in GOLD_OF_ACCESS_LOG] == before
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("interpreted")
+def test_rows_that_come_and_go_between_two_steps_leave_nothing_to_catch_up(
+    spark: SparkSession, settings: Settings, job: ingest.Ingest
+) -> None:
+    def line(host: str, hour: int) -> list:
+        text = f'{host} - - [09/Jul/1995:{hour:02d}:00:07 -0400] "GET /a HTTP/1.0" 200 5\n'
+        return log_records(text.encode(), source=f"{host}-g0", first_offset=100 * hour)
+
+    job.run(kafka_frame(spark, log_records(b"nonsense\n")), 0)
+    version, _ = aggregate.step(spark, settings)
+    assert aggregate.step(spark, settings) == (version, [])  # silver without rows is no news for ever
+    job.run(kafka_frame(spark, line("a", 1)), 1)
+    aggregate.step(spark, settings)
+    job.run(kafka_frame(spark, line("b", 2)), 2)
+    tables.delete(spark, SILVER_ACCESS_LOG, settings, "host = 'b'")
+    version, _ = aggregate.step(spark, settings)
+    # What an erasure does next: the versions in between can be read no more.
+    tables.vacuum(spark, SILVER_ACCESS_LOG, settings, keep_hours=0)
+    assert aggregate.step(spark, settings) == (version, [])
+    job.run(kafka_frame(spark, line("c", 3)), 3)
+    aggregate.step(spark, settings)
+    for dataset in GOLD_OF_ACCESS_LOG:
+        comparison = reconciliation.compare(spark, dataset, settings, GOLD_TRANSFORMS[dataset.name])
+        assert comparison.is_equal, comparison
+        assert comparison.rows > 0
 
 
 @pytest.mark.spark

@@ -143,13 +143,7 @@ def test_a_repeated_micro_batch_keeps_every_line_when_the_rules_changed_in_betwe
 ) -> None:
     records = log_records(DATA)
     stream.job.violations = F.expr("CASE WHEN path = '/3' THEN array('no_three') ELSE array() END")
-    with monkeypatch.context() as patched:
-        real = tables.append
-        fails = lambda rows, dataset, *rest: _die() if dataset is QUARANTINE_ACCESS_LOG else real(rows, dataset, *rest)  # noqa: E731
-        patched.setattr(tables, "append", fails)
-        with pytest.raises(KeyboardInterrupt):
-            stream.run(records, 0)
-    stream.restart()
+    dies_after_silver(stream, monkeypatch, records)
     # Silver has 39 rows by now. The new rules would refuse one of them, and take the one that it lacks.
     stream.job.violations = F.expr("CASE WHEN path = '/5' THEN array('no_five') ELSE array() END")
     assert stream.run(records, 0) == BatchCounts(bronze=41, silver=40, quarantine=1, duplicates=0)
@@ -158,8 +152,53 @@ def test_a_repeated_micro_batch_keeps_every_line_when_the_rules_changed_in_betwe
     assert stream.total(QUARANTINE_ACCESS_LOG) == 1
 
 
-def _die() -> None:
-    raise KeyboardInterrupt
+def dies_after_silver(stream: Stream, monkeypatch: pytest.MonkeyPatch, rows: list) -> None:
+    """A first micro-batch that wrote bronze and silver, and not quarantine; then a driver that starts again."""
+    real = tables.append
+
+    def append(frame, dataset, *rest) -> None:
+        if dataset is QUARANTINE_ACCESS_LOG:
+            raise KeyboardInterrupt
+        real(frame, dataset, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "append", append)
+        with pytest.raises(KeyboardInterrupt):
+            stream.run(rows, 0)
+    stream.restart()
+
+
+def test_a_host_that_was_erased_meanwhile_does_not_come_back_with_a_repeated_micro_batch(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = log_records(DATA)
+    dies_after_silver(stream, monkeypatch, records)
+    tables.delete(stream.spark, BRONZE_ACCESS_LOG, stream.settings, "kafka_offset = 7")
+    tables.delete(stream.spark, SILVER_ACCESS_LOG, stream.settings, "host = 'h7'")
+    assert stream.run(records, 0) == BatchCounts(bronze=40, silver=39, quarantine=1, duplicates=0)
+    assert [stream.total(d) for d in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)] == [40, 39, 1]
+    # Its bytes count as seen: replaying the file does not bring it back either.
+    assert stream.run(log_records(DATA, first_offset=100), 1).duplicates == 41
+
+
+def test_a_row_that_a_command_moved_meanwhile_is_not_written_twice(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = log_records(DATA)
+    dies_after_silver(stream, monkeypatch, records)
+    monkeypatch.setattr(
+        reprocess, "quarantining_rules", lambda _: F.expr("CASE WHEN path = '/3' THEN array('no') ELSE array() END")
+    )
+    reprocess.from_bronze(stream.spark, stream.settings, reprocess.parse_args(["--from", "bronze"]))
+    assert stream.run(records, 0) == BatchCounts(bronze=41, silver=39, quarantine=2, duplicates=0)
+    assert [stream.total(d) for d in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)] == [41, 39, 2]
+
+
+def test_a_micro_batch_without_a_record_is_on_record_in_every_table_that_a_start_asks(stream: Stream) -> None:
+    stream.run(log_records(DATA), 0)
+    stream.run([], 1)
+    for dataset in (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG):
+        assert tables.last_transaction(stream.spark, dataset, stream.settings, "query-1") == 1
 
 
 def test_delta_itself_keeps_the_number_of_a_micro_batch_now_and_then(

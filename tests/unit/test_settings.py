@@ -46,6 +46,12 @@ def test_a_name_that_no_setting_has_is_refused(monkeypatch: pytest.MonkeyPatch, 
     assert said in str(refused.value)
 
 
+def test_a_state_that_cannot_be_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_STATE", "/" + "x" * 5000)
+    with pytest.raises(ConfigurationError, match="File name too long"):
+        load_settings()
+
+
 def test_a_state_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     monkeypatch.setenv("MILLRACE_STATE", str(tmp_path / "notes.txt"))

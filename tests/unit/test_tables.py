@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,11 @@ import pytest
 from deltalake import DeltaTable
 
 from contracts.datasets import GOLD_SESSIONS
-from spark_apps.io import locks, tables
+from spark_apps.io import tables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import SparkSession
 
     from contracts.settings import Settings
@@ -38,7 +42,9 @@ def test_appends_go_on_beside_a_compaction_and_none_is_lost(spark: SparkSession,
     tables.append(rows("first"), GOLD_SESSIONS, settings)
     tables.append(rows("second"), GOLD_SESSIONS, settings)
     # The lock is held throughout: threads of this process do not wait for each other, and no other process comes in.
+    path = settings.locks / "tables" / "gold.sessions.lock"
     with tables.writing(spark, GOLD_SESSIONS, settings), ThreadPoolExecutor(3) as pool:
+        assert is_held_against_others(path)
         jobs = [pool.submit(appends, thread) for thread in range(2)]
         jobs.append(pool.submit(tables.compact, spark, GOLD_SESSIONS, settings, None))
         for job in jobs:
@@ -47,4 +53,10 @@ def test_appends_go_on_beside_a_compaction_and_none_is_lost(spark: SparkSession,
     assert table.count() == 8
     operations = [commit["operation"] for commit in table.history()]
     assert (operations.count("WRITE"), operations.count("OPTIMIZE")) == (8, 1)
-    assert locks._SHARED[str((settings.locks / "tables" / "gold.sessions.lock").resolve())].holders == 0
+    assert not is_held_against_others(path)
+
+
+def is_held_against_others(path: Path) -> bool:
+    """Whether another process can have the lock."""
+    tries = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    return subprocess.run([sys.executable, "-c", tries, str(path)], capture_output=True, check=False).returncode != 0

@@ -1,0 +1,1 @@
+"""Where large data comes from."""
