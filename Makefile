@@ -34,7 +34,7 @@ lint: ## ruff, mypy strict, import contracts
 	$(ENV)/tools/bin/lint-imports
 
 test-fast: lint ## lint, and the tests that start no JVM
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not many"
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
 test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite that needs less than 25 minutes together

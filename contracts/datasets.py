@@ -1,57 +1,8 @@
-"""Every dataset of the lake: columns as Spark DDL types, key, layout. One noun per table, ``layer.subject``."""
-
-from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
+"""Every dataset of the lake. One noun per table, ``layer.subject``."""
 
 from contracts.errors import ConfigurationError
-
-Layer = Literal["bronze", "silver", "quarantine", "gold"]
-
-
-class Column(BaseModel):
-    """A column: Spark DDL type in lower case (``bigint``, ``array<string>``), unit or meaning in ``about``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    type: str
-    about: str
-    nullable: bool = True
-
-
-class Dataset(BaseModel):
-    """A named table in the lake. ``key`` identifies a row."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    about: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    partitioned_by: tuple[str, ...] = ()
-    properties: dict[str, str] = {}
-
-    @property
-    def layer(self) -> str:
-        return self.name.split(".", 1)[0]
-
-    @property
-    def subject(self) -> str:
-        return self.name.split(".", 1)[1]
-
-    @property
-    def column_names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    @property
-    def ddl(self) -> str:
-        """Schema as Spark DDL, e.g. ``host string, status int``."""
-        return ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' not null'}" for c in self.columns)
-
-    def path(self, lake: Path) -> Path:
-        return lake / self.layer / self.subject
+from contracts.landed_files import LANDED
+from contracts.schema import Column, Dataset
 
 
 def _column(name: str, type_: str, about: str, *, nullable: bool = True) -> Column:
@@ -245,16 +196,18 @@ GOLD_ACCESS_LOG_VOLUME_FORECAST = Dataset(
 #: Tables that the streaming application writes from silver; order is the order of their commits.
 GOLD_OF_ACCESS_LOG = (GOLD_ACCESS_LOG_1M, GOLD_ACCESS_LOG_HOURLY, GOLD_RESOURCE_POPULARITY, GOLD_SESSIONS)
 
-DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset
-    for dataset in (
-        BRONZE_ACCESS_LOG,
-        SILVER_ACCESS_LOG,
-        QUARANTINE_ACCESS_LOG,
-        *GOLD_OF_ACCESS_LOG,
-        GOLD_ACCESS_LOG_VOLUME_FORECAST,
-    )
-}
+#: Tables that a log becomes, top to bottom.
+OF_ACCESS_LOG = (
+    BRONZE_ACCESS_LOG,
+    SILVER_ACCESS_LOG,
+    QUARANTINE_ACCESS_LOG,
+    *GOLD_OF_ACCESS_LOG,
+    GOLD_ACCESS_LOG_VOLUME_FORECAST,
+)
+#: Tables that landed files become.
+OF_LANDED_FILES = tuple(table for each in LANDED.values() for table in (each.bronze, each.quarantine))
+
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (*OF_ACCESS_LOG, *OF_LANDED_FILES)}
 
 
 def dataset(name: str) -> Dataset:

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contracts.datasets import Column, Dataset
 from contracts.errors import SchemaMismatchError
+from contracts.schema import Column, Dataset
 
 _CONTRACT = ConfigDict(frozen=True, extra="forbid")
 

@@ -25,6 +25,7 @@ from pydantic import (
 
 from contracts.datasets import DATASETS
 from contracts.errors import ConfigurationError
+from contracts.landed_files import LANDED
 from expectations.kinds import NOT_NULL, ROW_COUNT, ROW_RULES, TABLE_RULES, Kwargs, Rows, family
 
 FOLDER = Path(__file__).resolve().parent
@@ -126,9 +127,12 @@ class RuleSet(BaseModel):
             raise ValueError("key is required for a dataset outside contracts/datasets.py, and for no other")
         has_quarantine = self.quarantine_dataset is not None
         if has_quarantine != (self.quarantine is not None):
-            raise ValueError("quarantine is required for a dataset of silver that has one, and for no other")
-        if not has_quarantine and self.quarantining:
-            raise ValueError(f"rule {self.quarantining[0].id}: on_fail is quarantine, but {self.dataset} has none")
+            raise ValueError("quarantine is required for a dataset that has one, and for no other")
+        if self.quarantining and not (has_quarantine and self.dataset.startswith("silver.")):
+            raise ValueError(
+                f"rule {self.quarantining[0].id}: on_fail is quarantine, but only the stream moves rows, and "
+                f"{self.dataset} is not a table of silver that has a quarantine"
+            )
         self._refuse_holes()
         return self
 
@@ -148,9 +152,11 @@ class RuleSet(BaseModel):
 
     @property
     def quarantine_dataset(self) -> str | None:
+        """Where rows went that this table refused: lines of a log on their way to silver, of a file to bronze."""
         layer, subject = self.dataset.split(".", 1)
         name = f"quarantine.{subject}"
-        return name if layer == "silver" and name in DATASETS else None
+        has_one = layer == "silver" or (layer == "bronze" and subject in LANDED)
+        return name if has_one and name in DATASETS else None
 
     @property
     def row_rules(self) -> tuple[Rule, ...]:

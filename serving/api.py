@@ -19,7 +19,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from contracts.datasets import DATASETS
+from contracts.datasets import OF_ACCESS_LOG
 from contracts.errors import PlatformError
 from contracts.settings import Settings
 from serving import events, ranges
@@ -76,7 +76,7 @@ RANGED = {
 #: Panels over all there is.
 OVERVIEWS = {
     "/api/quarantine": Panel(data_quality.quarantine, (QUARANTINE,), ("reason", "limit")),
-    "/api/freshness": Panel(data_quality.freshness, tuple(DATASETS)),
+    "/api/freshness": Panel(data_quality.freshness, tuple(dataset.name for dataset in OF_ACCESS_LOG)),
     "/api/duplicates": Panel(data_quality.duplicates, (BRONZE,)),
 }
 

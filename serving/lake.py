@@ -17,7 +17,7 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
-from contracts.datasets import DATASETS
+from contracts.datasets import DATASETS, OF_ACCESS_LOG
 from serving.errors import TableAbsentError, TableUnreadableError
 
 Row = dict[str, Any]
@@ -73,7 +73,7 @@ class Lake:
     def versions(self) -> Versions:
         """Tag of each table's newest version. Two ``stat`` calls a table: it can be asked twice a second for ever."""
         with self._lock:
-            newest = {name: self._newest(name) for name in DATASETS}
+            newest = {dataset.name: self._newest(dataset.name) for dataset in OF_ACCESS_LOG}
         return {name: None if found is None else found.tag for name, found in newest.items()}
 
     def rows(self, sql: str, tables: Mapping[str, Source], *, late_columns: bool = False) -> list[Row]:

@@ -23,8 +23,8 @@ def parse_args(argv: list[str]) -> Namespace:
     parser.add_argument("--window", type=Path, help="window.json of the run: the arrival days to judge")
     parser.add_argument("--snapshot", type=Path, help="snapshot.json of the run: judge that feature snapshot instead")
     args = parser.parse_args(argv)
-    if bool(args.dataset) == bool(args.snapshot) or bool(args.dataset) != bool(args.window):
-        parser.error("either --dataset and --window, or --snapshot is required")
+    if bool(args.dataset) == bool(args.snapshot) or (args.snapshot and args.window):
+        parser.error("either --dataset (and --window, where it grows by the day), or --snapshot is required")
     return args
 
 
@@ -32,7 +32,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     if args.snapshot:
         subjects = [validation.of_snapshot(spark, settings, args.snapshot)]
     else:
-        window = Window.read(args.window)
+        window = Window.read(args.window) if args.window else None
         subjects = [validation.of_table(spark, settings, name, window) for name in args.dataset]
     engine, context, now = ops.connect(settings.ops_database), runs.context_of(args), datetime.now(UTC)
     judged = [validation.run(subject, settings, engine, context, now) for subject in subjects]

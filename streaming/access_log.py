@@ -21,8 +21,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from contracts.datasets import GOLD_OF_ACCESS_LOG, GOLD_SESSIONS, SILVER_ACCESS_LOG, Dataset
+from contracts.datasets import GOLD_OF_ACCESS_LOG, GOLD_SESSIONS, SILVER_ACCESS_LOG
 from contracts.errors import ExitCode, PlatformError
+from contracts.schema import Dataset
 from contracts.settings import Settings, load_settings
 from expectations.stream import quarantining_rules
 from spark_apps.io import locks, ops, session, stream_records, tables

@@ -25,9 +25,9 @@ from contracts.datasets import (
     GOLD_RESOURCE_POPULARITY,
     GOLD_SESSIONS,
     SILVER_ACCESS_LOG,
-    Dataset,
 )
 from contracts.errors import ReconciliationError
+from contracts.schema import Dataset
 from contracts.settings import Settings
 from spark_apps.io import locks, tables
 from spark_apps.transforms import access_log_gold as gold

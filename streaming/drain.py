@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from contracts.arguments import positive
-from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
+from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
 from contracts.errors import DependencyUnavailableError, ExitCode, LockHeldError, PlatformError
+from contracts.schema import Dataset
 from contracts.settings import Settings, load_settings
 from streaming import topics
 

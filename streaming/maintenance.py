@@ -7,13 +7,8 @@ from time import time
 
 from pyspark.sql import SparkSession
 
-from contracts.datasets import (
-    BRONZE_ACCESS_LOG,
-    GOLD_OF_ACCESS_LOG,
-    QUARANTINE_ACCESS_LOG,
-    SILVER_ACCESS_LOG,
-    Dataset,
-)
+from contracts.datasets import BRONZE_ACCESS_LOG, GOLD_OF_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
+from contracts.schema import Dataset
 from contracts.settings import Settings
 from spark_apps.io import tables
 from streaming import retention

@@ -14,20 +14,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sqlalchemy import Engine
 
-from contracts.datasets import (
-    BRONZE_ACCESS_LOG,
-    GOLD_OF_ACCESS_LOG,
-    QUARANTINE_ACCESS_LOG,
-    SILVER_ACCESS_LOG,
-    Dataset,
-)
+from contracts.datasets import BRONZE_ACCESS_LOG, GOLD_OF_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
+from contracts.schema import Dataset
 from contracts.settings import Settings
 from expectations.stream import quarantining_rules
 from spark_apps.io import locks, stream_records, tables
 from spark_apps.io.stream_records import Covered, Registration
 from streaming import guard, retention, topics, upkeep
 from streaming.aggregate import gold_lock
-from streaming.ingest import coverage, create_tables, judge
+from streaming.coverage import coverage
+from streaming.ingest import create_tables, judge
 from streaming.intervals import merged
 
 _KEY = list(BRONZE_ACCESS_LOG.key)

@@ -2,7 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG, Dataset
+from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_ACCESS_LOG
+from contracts.schema import Dataset
 from contracts.settings import Settings
 
 LAYERS = (BRONZE_ACCESS_LOG, SILVER_ACCESS_LOG, QUARANTINE_ACCESS_LOG)

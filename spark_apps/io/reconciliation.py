@@ -7,8 +7,9 @@ from delta.tables import DeltaTable
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.datasets import SILVER_ACCESS_LOG, Dataset
+from contracts.datasets import SILVER_ACCESS_LOG
 from contracts.errors import ReconciliationError
+from contracts.schema import Dataset
 from contracts.settings import Settings
 from spark_apps.io import tables
 

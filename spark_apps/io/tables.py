@@ -15,8 +15,8 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from contracts.datasets import Dataset
 from contracts.errors import ConfigurationError, SchemaMismatchError
+from contracts.schema import Dataset
 from contracts.settings import Settings
 from spark_apps.io import commits, jvm, locks
 

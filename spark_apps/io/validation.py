@@ -64,19 +64,23 @@ class Judged:
     quarantined: dict[str, int]
 
 
-def of_table(spark: SparkSession, settings: Settings, name: str, window: Window) -> Subject:
+def of_table(spark: SparkSession, settings: Settings, name: str, window: Window | None) -> Subject:
     """The table at its current version: rows that arrived in the window, or all where it has no day of arrival."""
     frame, version = _pinned(spark, settings, name)
-    if "arrived_on" not in frame.columns:
-        return Subject(name, frame, table_version=version)
-    in_window = F.col("arrived_on").between(window.first_day, window.last_day)
     quarantine = rules.load(name).quarantine_dataset
-    if quarantine is None:
-        return Subject(name, frame.where(in_window), table_version=version, window=window)
-    away, away_version = _pinned(spark, settings, quarantine)
-    return Subject(
-        name, frame.where(in_window), away.where(in_window), version, window, facts={"quarantine_version": away_version}
-    )
+    away, facts = None, {}
+    if quarantine is not None:
+        away, facts["quarantine_version"] = _pinned(spark, settings, quarantine)
+    if "arrived_on" not in frame.columns:
+        return Subject(name, frame, away, version, facts=facts)
+    if window is None:
+        raise ConfigurationError(
+            f"Validating {name}", found="no window", required="the days of arrival to judge",
+            next_step="Pass --window: this table grows by the day.",
+        )  # fmt: skip
+    in_window = F.col("arrived_on").between(window.first_day, window.last_day)
+    of_days = away.where(in_window) if away is not None else None
+    return Subject(name, frame.where(in_window), of_days, version, window, facts=facts)
 
 
 def of_snapshot(spark: SparkSession, settings: Settings, pointer: Path) -> Subject:

@@ -27,8 +27,8 @@ from contracts.datasets import (
     GOLD_SESSIONS,
     QUARANTINE_ACCESS_LOG,
     SILVER_ACCESS_LOG,
-    Dataset,
 )
+from contracts.schema import Dataset
 
 MONTHS = {name: n for n, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)}  # noqa: SIM905
 ARROW = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streaming import ingest
+from streaming import coverage
 from streaming.intervals import merged
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ WHOLE: list[Line] = [("a", start, end - start) for start, end in zip(EDGES, EDGE
 
 def found(spark: SparkSession, lines: list[Line]):
     frame = spark.createDataFrame(lines, "source string, byte_offset bigint, byte_length bigint").coalesce(2)
-    return ingest.coverage(frame)
+    return coverage.coverage(frame)
 
 
 def by_hand(lines: list[Line]):

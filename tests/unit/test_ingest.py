@@ -13,7 +13,7 @@ from contracts.errors import ReconciliationError
 from spark_apps.io import ops, stream_records, tables
 from spark_apps.io.stream_records import BatchCounts, Registration
 from spark_apps.transforms import pseudonyms
-from streaming import ingest, reprocess
+from streaming import coverage, ingest, reprocess
 from streaming.ingest import Ingest
 from tests.spark_rows import kafka_frame, log_records
 
@@ -105,7 +105,7 @@ def test_equal_lines_at_other_places_are_two_requests(stream: Stream) -> None:
 
 
 def test_many_scattered_marks_are_joined_as_a_table(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "_SPELLED_OUT", 2)
+    monkeypatch.setattr(coverage, "_SPELLED_OUT", 2)
     records = log_records(DATA)
     stream.run(records[0:40:2], 0)
     assert stream.run(records[:40], 1) == BatchCounts(bronze=40, silver=20, quarantine=0, duplicates=20)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contracts.errors import ConfigurationError, SchemaMismatchError
+from contracts.errors import ConfigurationError, ExpectationsFailedError, SchemaMismatchError
 from contracts.landed import Constant, Landed, LandedField, Layout
 from contracts.landed_files import landed
-from spark_apps import ingest
+from spark_apps import ingest, validate
 from spark_apps.io import landing, tables
+from streaming.ingest import create_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import Row, SparkSession
@@ -273,6 +274,42 @@ def test_every_line_of_the_other_real_files_is_a_row(
 ) -> None:
     outcome = ingest.main(ingest.parse_args([subject, str(shared_data / file)]), settings, spark)
     assert (outcome.rows["bronze"], outcome.facts["quarantine_reasons"]) == (rows, {})
+
+
+@pytest.mark.parametrize(
+    ("subject", "file"),
+    [
+        ("higgs", "higgs/HIGGS_uci_format_2000.csv"),
+        ("traffic_counts", "uk_traffic/tris_tmu_2014/2014_TMU_Site_1129.csv"),
+        ("movie_ratings", "movielens/ml-latest-small.zip"),
+        ("movies", "movielens/ml-latest-small.zip"),
+        ("jobs", "ai_jobs_2030/AI_Impact_on_Jobs_2030_2400.csv"),
+    ],
+)
+def test_real_files_keep_their_rules(
+    spark: SparkSession, settings: Settings, shared_data: Path, subject: str, file: str
+) -> None:
+    ingest.main(ingest.parse_args([subject, str(shared_data / file)]), settings, spark)
+    outcome = validate.main(validate.parse_args(["--dataset", f"bronze.{subject}"]), settings, spark)
+    broken, quarantined = (outcome.facts[fact][f"bronze.{subject}"] for fact in ("broken", "quarantined"))
+    assert (broken, quarantined) == ([], {})
+
+
+def test_a_file_of_which_too_much_is_refused_fails_validation(
+    spark: SparkSession, settings: Settings, shared_data: Path, tmp_path: Path
+) -> None:
+    lines = (shared_data / "higgs" / "HIGGS_uci_format_2000.csv").read_text().splitlines()
+    damaged = land(tmp_path, *lines[:1900], *[line.replace("e", "x") for line in lines[1900:]])
+    ingest.main(ingest.parse_args(["higgs", str(damaged)]), settings, spark)
+    with pytest.raises(ExpectationsFailedError, match=r"quarantine_share") as failed:
+        validate.main(validate.parse_args(["--dataset", "bronze.higgs"]), settings, spark)
+    assert failed.value.exit_code == 3
+
+
+def test_a_table_that_grows_by_the_day_needs_its_days(spark: SparkSession, settings: Settings) -> None:
+    create_tables(spark, settings)
+    with pytest.raises(ConfigurationError, match="Pass --window"):
+        validate.main(validate.parse_args(["--dataset", "silver.access_log"]), settings, spark)
 
 
 def test_an_unknown_subject_ends_the_application_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

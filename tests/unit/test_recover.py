@@ -11,7 +11,7 @@ from contracts.datasets import BRONZE_ACCESS_LOG, QUARANTINE_ACCESS_LOG, SILVER_
 from contracts.settings import Settings, StreamSettings
 from spark_apps.io import ops, stream_records, tables
 from spark_apps.io.stream_records import Registration
-from streaming import guard, ingest, maintenance, recover, retention
+from streaming import coverage, guard, ingest, maintenance, recover, retention
 from tests.spark_rows import kafka_frame, log_records
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_old_marks_are_believed_as_long_as_the_lake_has_what_they_speak_of(
     engine = ops.connect(settings.ops_database)
     tables.delete(spark, BRONZE_ACCESS_LOG, settings, OLD)
     bronze = tables.read(spark, BRONZE_ACCESS_LOG, settings.lake)
-    (of_bronze,) = ingest.coverage(bronze)[1].values()
+    (of_bronze,) = coverage.coverage(bronze)[1].values()
     (found,) = recover.marks(spark, settings, engine, bronze).values()
     assert (found[0][0], found[0][1], len(found)) == (0, of_bronze[0][1], 1)
     assert of_bronze[0][0] > 0

@@ -80,6 +80,7 @@ def _install(wanted: list[Archive], jars: Path) -> int:
     return archives.install(wanted, jars, installing.spark_home, lambda _, action: action())
 
 
+@pytest.mark.setup
 def test_an_archive_is_fetched_checked_and_not_fetched_again(mirror):
     archive, jars = mirror
     assert _install([archive], jars) == 1
@@ -91,6 +92,7 @@ def test_an_archive_is_fetched_checked_and_not_fetched_again(mirror):
     assert [path.name for path in jars.rglob("*")] == ["spark", "thing-1.0.jar"]
 
 
+@pytest.mark.setup
 def test_an_archive_with_another_checksum_is_refused_and_none_is_installed(mirror):
     archive, jars = mirror
     wrong = Archive("spark", archive.group, archive.artifact, archive.version, "0" * 64)
@@ -101,6 +103,7 @@ def test_an_archive_with_another_checksum_is_refused_and_none_is_installed(mirro
     assert list(jars.rglob("*.jar")) == []
 
 
+@pytest.mark.setup
 def test_an_archive_that_is_nowhere_is_named(mirror):
     archive, jars = mirror
     absent = Archive("spark", "org.example", "absent", "2.0", "0" * 64)
@@ -150,6 +153,7 @@ def _works(installing: setup.Setup) -> bool:
     return subprocess.run([python, "-c", "import tiny_thing"], check=False, capture_output=True).returncode == 0
 
 
+@pytest.mark.setup
 def test_plain_pip_builds_an_environment_once_and_repairs_one_that_was_interrupted(offline):
     installing, _ = offline
     installing.environment("tiny")
@@ -165,6 +169,7 @@ def test_plain_pip_builds_an_environment_once_and_repairs_one_that_was_interrupt
     assert _works(installing)
 
 
+@pytest.mark.setup
 def test_a_package_with_another_hash_is_refused_and_the_environment_is_not_stamped(offline):
     installing, lock = offline
     lock.write_text(f"tiny-thing==1.0 --hash=sha256:{'0' * 64}\n")
