@@ -25,6 +25,9 @@ def parse_args(argv: list[str]) -> Namespace:
     args = parser.parse_args(argv)
     if bool(args.dataset) == bool(args.snapshot) or (args.snapshot and args.window):
         parser.error("either --dataset (and --window, where it grows by the day), or --snapshot is required")
+    daily = [name for name in args.dataset or () if "arrived_on" in DATASETS[name].column_names]
+    if daily and not args.window:
+        parser.error(f"--window is required: {', '.join(daily)} grows by the day")
     return args
 
 

@@ -15,7 +15,7 @@ from contracts.errors import ConfigurationError, ExpectationsFailedError, Schema
 from contracts.landed import Constant, Landed, LandedField, Layout
 from contracts.landed_files import landed
 from spark_apps import ingest, validate
-from spark_apps.io import landing, tables
+from spark_apps.io import landing, tables, validation
 from streaming.ingest import create_tables
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def test_a_file_of_which_too_much_is_refused_fails_validation(
 def test_a_table_that_grows_by_the_day_needs_its_days(spark: SparkSession, settings: Settings) -> None:
     create_tables(spark, settings)
     with pytest.raises(ConfigurationError, match="Pass --window"):
-        validate.main(validate.parse_args(["--dataset", "silver.access_log"]), settings, spark)
+        validation.of_table(spark, settings, "silver.access_log", None)
 
 
 def test_an_unknown_subject_ends_the_application_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
