@@ -190,7 +190,7 @@ class _Gold:
     def __init__(self, spark: SparkSession, settings: Settings, status: StreamStatus) -> None:
         self._spark, self._settings, self._status = spark, settings, status
         self._thread: threading.Thread | None = None
-        self._due_at = self._sessions_due_at = 0.0
+        self._began_at = self._took_s = self._sessions_due_at = 0.0
         self._covers: dict[str, int] = {}
         self._maintenance = Maintenance(spark, settings)
         self.error: Exception | None = None
@@ -199,11 +199,14 @@ class _Gold:
         """Start a step when the last one is over and it is time for another; False when a step failed.
 
         Steps begin ``gold_trigger_s`` apart, and at least as long after the end of one as it took: when there is much
-        to catch up, ingestion keeps half of the time, and a step covers several micro-batches. Sessions cost as much as
-        all other tables: they follow every ``sessions_trigger_s`` while lines keep coming, at once when none do.
+        to catch up, ingestion keeps half of the time, and a step covers several micro-batches. Nothing rests when no
+        line waits. Sessions cost as much as all other tables: they follow every ``sessions_trigger_s`` while lines keep
+        coming, at once when none do.
         """
         idle = self._thread is None or not self._thread.is_alive()
-        if idle and self.error is None and monotonic() >= self._due_at:
+        rest_s = 2 * self._took_s if self._status.lag_records else 0.0
+        is_due = monotonic() >= self._began_at + max(self._settings.stream.gold_trigger_s, rest_s)
+        if idle and self.error is None and (is_due or self._thread is None):
             with_sessions = monotonic() >= self._sessions_due_at or self._status.lag_records == 0
             datasets = [d for d in GOLD_OF_ACCESS_LOG if with_sessions or d is not GOLD_SESSIONS]
             self._thread = threading.Thread(target=self._guarded, args=(datasets,), name="gold", daemon=True)
@@ -234,8 +237,7 @@ class _Gold:
         try:
             self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "gold")
             had_news = self.step(datasets)
-            took = monotonic() - began if had_news else 0.0
-            self._due_at = began + max(self._settings.stream.gold_trigger_s, 2 * took)
+            self._began_at, self._took_s = began, monotonic() - began if had_news else 0.0
             if GOLD_SESSIONS in datasets:
                 self._sessions_due_at = began + self._settings.stream.sessions_trigger_s
             self._maintenance.tidy()
