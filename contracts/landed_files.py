@@ -8,8 +8,9 @@ _LOW_LEVEL = (
     *(f"jet_{n}_{what}" for n in (1, 2, 3, 4) for what in ("pt", "eta", "phi", "btag")),
 )  # fmt: skip
 _HIGH_LEVEL = ("m_jj", "m_jjj", "m_lv", "m_jlv", "m_bb", "m_wbb", "m_wwbb")
+_PUBLISHED = (*_LOW_LEVEL, *_HIGH_LEVEL)
 #: The 28 features of HIGGS in the order of the publisher (Baldi, Sadowski and Whiteson, Nature Communications 5, 2014).
-HIGGS_FEATURES = tuple(name.lower() for name in (*_LOW_LEVEL, *_HIGH_LEVEL))
+HIGGS_FEATURES = tuple(name.lower() for name in _PUBLISHED)
 
 
 def _field(column: str, type_: Type, name: str, about: str, *, required: bool = True) -> LandedField:
@@ -32,7 +33,7 @@ HIGGS = Landed(
     about="One row per simulated collision: signal (a Higgs boson) or background.",
     fields=(
         LandedField(column="label", type="int", about="1 signal, 0 background", names=("label", "response")),
-        *(_higgs_feature(number, name) for number, name in enumerate((*_LOW_LEVEL, *_HIGH_LEVEL), start=1)),
+        *(_higgs_feature(number, name) for number, name in enumerate(_PUBLISHED, start=1)),
     ),
     layouts=(
         Layout(name="csv with a header", header=True),

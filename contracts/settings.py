@@ -191,15 +191,15 @@ _NOT_SETTINGS = ("MILLRACE_DRIVER_PYTHON", "MILLRACE_IVY_SETTINGS", "MILLRACE_SC
 
 def _check_names() -> None:
     """A misspelt name would silently leave the default in place."""
-    known = [f"MILLRACE_{name}".upper() for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     for name in sorted(os.environ):
         is_ours = name.startswith("MILLRACE_") and name not in _NOT_SETTINGS
-        if is_ours and name.split("__")[0] not in known:
-            # Not by what all names begin with.
-            near = get_close_matches(name.removeprefix("MILLRACE_").split("__")[0], [k[9:] for k in known], n=1)
+        field = name.removeprefix("MILLRACE_").split("__")[0]
+        if is_ours and field not in known:
+            near = get_close_matches(field, known, n=1)
             meant = f"Did you mean MILLRACE_{near[0]}? Correct the name or unset it." if near else f"Unset {name}."
             raise ConfigurationError(
                 f"Reading settings, {name}", found="a variable that no setting has",
-                required=f"one of {', '.join(known)}",
+                required=f"one of {', '.join(f'MILLRACE_{each}' for each in known)}",
                 next_step=meant,
             )  # fmt: skip

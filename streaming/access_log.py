@@ -13,6 +13,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
@@ -190,7 +191,7 @@ class _Gold:
     def __init__(self, spark: SparkSession, settings: Settings, status: StreamStatus) -> None:
         self._spark, self._settings, self._status = spark, settings, status
         self._thread: threading.Thread | None = None
-        self._began_at = self._took_s = self._sessions_due_at = 0.0
+        self._began_at, self._took_s, self._sessions_due_at = -inf, 0.0, 0.0
         self._covers: dict[str, int] = {}
         self._maintenance = Maintenance(spark, settings)
         self.error: Exception | None = None
@@ -206,7 +207,7 @@ class _Gold:
         idle = self._thread is None or not self._thread.is_alive()
         rest_s = 2 * self._took_s if self._status.lag_records else 0.0
         is_due = monotonic() >= self._began_at + max(self._settings.stream.gold_trigger_s, rest_s)
-        if idle and self.error is None and (is_due or self._thread is None):
+        if idle and self.error is None and is_due:
             with_sessions = monotonic() >= self._sessions_due_at or self._status.lag_records == 0
             datasets = [d for d in GOLD_OF_ACCESS_LOG if with_sessions or d is not GOLD_SESSIONS]
             self._thread = threading.Thread(target=self._guarded, args=(datasets,), name="gold", daemon=True)

@@ -106,14 +106,10 @@ def fetch(wanted: Original, folder: Path, pauses_s: tuple[float, ...] = PAUSES_S
 
 
 def checksum(path: Path, method: str) -> str:
-    """Hex checksum of a file, read in pieces."""
-    digest = hashlib.new("sha256" if method == "sha256" else "sha1")
-    if method == "git-blob-sha1":
-        digest.update(b"blob %d\0" % path.stat().st_size)
+    """Hex checksum of a file."""
+    begun = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if method == "git-blob-sha1" else hashlib.sha256()  # noqa: S324 - git's own
     with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: begun).hexdigest()
 
 
 def _complete(wanted: Original, part: Path, pauses_s: tuple[float, ...]) -> None:

@@ -1,6 +1,7 @@
 """Landed files: what is in them, and their lines with the numbers that they have in the file."""
 
 import gzip
+import hashlib
 import os
 import shutil
 import tempfile
@@ -8,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -117,11 +117,9 @@ def _unpack(path: Path, contract: Landed, folder: Path) -> list[tuple[str, Path]
 
 
 def _identified(name: str, path: Path, contract: Landed) -> LandedFile:
-    digest = sha256()
     with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            digest.update(chunk)
-    return LandedFile(name, path, digest.hexdigest(), identify(contract, name, _first_lines(name, path)))
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return LandedFile(name, path, content, identify(contract, name, _first_lines(name, path)))
 
 
 def _first_lines(name: str, path: Path) -> list[str]:
