@@ -27,6 +27,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from contracts.settings import load_settings
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 90.0
 #: Small and quick to start: tests send megabytes, and the compiler's second stage never pays for itself.
@@ -89,7 +91,7 @@ class Broker:
     """One broker in ``folder``, which need not exist. Entering starts it, leaving kills it; data stay in the folder."""
 
     folder: Path
-    jars: Path = REPOSITORY / ".millrace" / "jars" / "kafka"
+    jars: Path = field(default_factory=lambda: load_settings().toolchain / "jars" / "kafka")
     port: int = field(default_factory=free_port)
     controller_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -103,7 +105,7 @@ class Broker:
         if self.process and self.process.poll() is None:
             raise RuntimeError("the broker runs already")
         if not any(self.jars.glob("kafka_*.jar")):
-            pytest.skip(f"needs Kafka's archives in {self.jars.relative_to(REPOSITORY)} (bin/millrace setup)")
+            pytest.fail(f"needs Kafka's archives in {self.jars} (bin/millrace setup)")
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
         with (self.folder / "broker.log").open("ab") as log:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pyspark
 import pytest
 
+from contracts.settings import load_settings
 from contracts.spark_conf import short_application_java_options
 from tests.faults.lab import morning, other_days
-from tests.kafka_broker import REPOSITORY, free_port
+from tests.kafka_broker import free_port
 from tests.replayer import wait_until
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _daemon(folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_executors_that_are_killed_cost_time_and_nothing_else(new_lab, cluster, seed):
-    java = short_application_java_options(REPOSITORY / ".millrace")
+    java = short_application_java_options(load_settings().toolchain)
     lab = new_lab(
         batch=400, master=cluster.url, submit=(*EXECUTOR, "--conf", f"spark.executor.extraJavaOptions={java}")
     )
