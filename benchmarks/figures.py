@@ -20,7 +20,8 @@ class Figures:
     def add(self, name: str, value: float, unit: str, goal: str = "") -> None:
         # A partial run leaves the figures of an earlier one: each says when it was measured.
         today = datetime.now(UTC).date().isoformat()
-        self.found[name] = {"value": round(value, 3), "unit": unit, "goal": goal, "date": today}
+        rounded = round(value, 3 if abs(value) >= 10 else 5)
+        self.found[name] = {"value": rounded, "unit": unit, "goal": goal, "date": today}
         print(f"{name:<40} {value:>14,.2f} {unit:<22} {goal}", flush=True)
 
     def write(self, name: str) -> Path:

@@ -18,6 +18,8 @@ _HEAD = """# Figures
 Made from `benchmarks/results/*.json` by `make docs`. The machines are noisy: compare figures of one run, and measure on
 your own. A goal that is missed says so.
 """
+#: Targets that are called otherwise than ``bench-<name of the file>``.
+_TARGETS = {"workloads": "workloads"}
 _AT = {">=": operator.ge, "<=": operator.le}
 
 
@@ -29,14 +31,14 @@ def page(results: Path = RESULTS) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
         rows = [_row(name, figure, found["date"]) for name, figure in sorted(found["figures"].items())]
         parts.append(
-            f"## `make bench-{path.stem}`\n{found['machine']}; {versions}.\n\n"
+            f"## `make {_TARGETS.get(path.stem, f'bench-{path.stem}')}`\n{found['machine']}; {versions}.\n\n"
             "| figure | value | unit | goal | measured |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
         )
     return "\n".join(parts)
 
 
 def _row(name: str, figure: dict[str, Any], date: str) -> str:
-    value = f"{figure['value']:,.2f}".removesuffix(".00")
+    value = f"{figure['value']:,.{2 if abs(figure['value']) >= 10 else 4}f}".rstrip("0").rstrip(".")
     return f"| `{name}` | {value} | {figure['unit']} | {_judged(figure)} | {figure.get('date', date)} |"
 
 

@@ -24,6 +24,6 @@ def test_a_missed_goal_says_so(tmp_path: Path) -> None:
     found = {"machine": "2 cores", "versions": {"pyspark": "4"}, "date": "2026-01-01", "figures": figures}
     (tmp_path / "x.json").write_text(json.dumps(found))
     page = figures_page.page(tmp_path)
-    assert "| `rate` | 44,999.90 | lines/s | >= 45,000: **missed** | 2026-01-01 |" in page
+    assert "| `rate` | 44,999.9 | lines/s | >= 45,000: **missed** | 2026-01-01 |" in page
     assert "| `wait` | 5 | s | <= 6 | 2026-01-02 |" in page
     assert "| `files` | 36 | files | bounded | 2026-01-01 |" in page
