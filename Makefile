@@ -8,7 +8,7 @@ TOOLS_PYTHON := $(ENV)/tools/bin/python
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-faults bench-stream golden docs
+.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-models test-faults bench-stream workloads golden docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ lint: ## ruff, mypy strict, import contracts
 	$(ENV)/tools/bin/lint-imports
 
 test-fast: lint ## lint, and the tests that start no JVM
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many" --numprocesses 2 --dist loadfile
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many and not models" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
 test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite that needs less than 25 minutes together
@@ -45,7 +45,7 @@ setup-for-tests:
 
 test-unit:
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many"
-	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many" --numprocesses 2 --dist loadfile
+	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many and not models" --numprocesses 2 --dist loadfile
 
 test-serving:
 	$(SERVING_PYTHON) -m pytest tests/serving
@@ -60,11 +60,17 @@ test-browser:
 	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser; \
 	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
 
+test-models: setup ## models on whole datasets against the reference figures
+	$(SPARK_PYTHON) -m pytest tests/unit -m models
+
 test-faults: setup ## the long kill suites: at least ten kills of each kind
 	$(SPARK_PYTHON) -m pytest tests/faults -m many
 
 bench-stream: setup ## measure the streaming path; PARTS="parse catch_up freshness --minutes 9" for some of it
 	$(SPARK_PYTHON) benchmarks/stream.py $(PARTS)
+
+workloads: setup ## train and evaluate the pipelines on the shipped samples; ONLY="higgs" for some of them
+	$(SPARK_PYTHON) benchmarks/workloads.py $(ONLY)
 
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py

@@ -1,10 +1,13 @@
-"""Which days a run is about. Days are *arrival* days in UTC: event time (1995!) never meets an Airflow interval."""
+"""What a run is about: days of a table that grows by the day, or a whole table at one version.
+
+Days are *arrival* days in UTC: event time (1995!) never meets an Airflow interval.
+"""
 
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts.files import read_json, write_atomically
 
@@ -28,9 +31,34 @@ class Window(BaseModel):
     def days(self) -> list[date]:
         return [self.first_day + timedelta(days=n) for n in range((self.last_day - self.first_day).days + 1)]
 
+    @property
+    def about(self) -> str:
+        """How a message calls it; equal for two runs about the same rows."""
+        return f"{self.first_day} to {self.last_day}"
+
     def write(self, path: Path) -> None:
         write_atomically(path, self.model_dump_json(indent=2))
 
     @classmethod
     def read(cls, path: Path) -> Self:
         return cls.model_validate(read_json(path, "the window of this run"))
+
+
+class TableVersion(BaseModel):
+    """A whole table at one version of Delta's log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    table_version: int = Field(ge=0)
+
+    @property
+    def about(self) -> str:
+        return f"version {self.table_version} of {self.dataset}"
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, self.model_dump_json(indent=2))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        return cls.model_validate(read_json(path, "the table version of this run"))

@@ -1,4 +1,4 @@
-"""Build the feature snapshot of a pipeline from validated rows of one window, and refuse features that look ahead."""
+"""Build the feature snapshot of a pipeline from validated rows, and refuse features that look ahead."""
 
 import sys
 from argparse import Namespace
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from contracts.datasets import dataset
 from contracts.settings import Settings
-from contracts.windows import Window
+from contracts.windows import TableVersion, Window
 from spark_apps.io import ops, runs, snapshots, specs, tables, verdicts
 from spark_apps.ml import features
 
@@ -19,22 +19,25 @@ NAME = "build_features"
 def parse_args(argv: list[str]) -> Namespace:
     parser = runs.arguments(NAME, __doc__)
     parser.add_argument("--pipeline", type=specs.pipeline, required=True, metavar="NAME")
-    parser.add_argument("--window", type=Path, required=True, help="window.json of the run")
+    rows = parser.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--window", type=Path, help="window.json of the run: days of arrival")
+    rows.add_argument("--at", type=Path, help="version.json of the run: a whole table at that version")
     parser.add_argument("--snapshot", type=Path, required=True, help="snapshot.json to write")
     return parser.parse_args(argv)
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
-    spec, window = args.pipeline, Window.read(args.window)
-    verdict = verdicts.of_window(ops.connect(settings.ops_database), spec.dataset, window)
-    table = tables.read(spark, dataset(spec.dataset), settings.lake, at_version=verdict.table_version)
-    rows = table.where(F.col("arrived_on").between(window.first_day, window.last_day))
-    # Read by the guard and by the snapshot; the rows themselves may be many, the features are one row a minute.
+    spec, asked = args.pipeline, Window.read(args.window) if args.window else TableVersion.read(args.at)
+    verdict = verdicts.of(ops.connect(settings.ops_database), spec.dataset, asked)
+    rows = tables.read(spark, dataset(spec.dataset), settings.lake, at_version=verdict.table_version)
+    if isinstance(asked, Window):
+        rows = rows.where(F.col("arrived_on").between(asked.first_day, asked.last_day))
+    # Read by the guard and by the snapshot; the rows themselves may be many, the features are fewer or as many.
     built = features.build(rows, spec).cache()
     features.refuse_look_ahead(rows, built, spec)
     provenance = {
         "dataset": spec.dataset, "table_version": verdict.table_version, "verdict": verdict.id,
-        "content_hash": verdict.content_hash, "window": window.model_dump(mode="json"), "spec_hash": spec.hash,
+        "content_hash": verdict.content_hash, "rows": asked.model_dump(mode="json"), "spec_hash": spec.hash,
         "git_revision": specs.git_revision(), "run_key": runs.context_of(args).key,
     }  # fmt: skip
     usable = features.trainable(built, spec)
@@ -45,7 +48,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     return runs.Outcome(
         status="done" if enough else "not_enough_data",
         message="" if enough else f"{snapshot.rows} complete rows; training needs {required}.",
-        rows={"silver": verdict.rows, "candidates": built.count(), "snapshot": snapshot.rows},
+        rows={"validated": verdict.rows, "candidates": built.count(), "snapshot": snapshot.rows},
         hashes={"snapshot": snapshot.hash, "spec": spec.hash}, facts=provenance,
     )  # fmt: skip
 

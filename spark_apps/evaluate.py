@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import ops, registry, runs, snapshots, specs
 from spark_apps.io.pointers import Candidate, Decision
-from spark_apps.ml import choosing, metrics, splits, training
+from spark_apps.ml import choosing, metrics, rating, splits
 
 NAME = "evaluate"
 
@@ -24,7 +24,7 @@ def parse_args(argv: list[str]) -> Namespace:
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     spec, candidate = args.pipeline, Candidate.read(args.candidate, pipeline=args.pipeline.name)
-    if candidate.split is None or candidate.train_mean is None or candidate.version is None:
+    if candidate.split is None or candidate.version is None:
         decision = Decision.without_candidate(candidate)
         decision.write(args.decision)
         return runs.Outcome(status="not_enough_data", message=decision.reason, facts=decision.facts)
@@ -34,16 +34,22 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         versions = [v for v in (registry.by_number(client, spec.name, candidate.version), champion) if v]
         models = {v.label: registry.load(settings, v) for v in versions if set(v.columns) <= set(frame.columns)}
     if champion:
-        split = splits.unseen_by_both(frame, split, champion.trained_until, min_rows=spec.split.min_holdout_rows)
-    errors = training.rate(split.holdout(frame), models, spec, candidate.train_mean)
-    rated = [registry.rated(v, errors.get(v.label)) for v in versions]
+        split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
+    # Read by every measure and by the tests.
+    answers = rating.answered(split.train(frame), split.holdout(frame), models, spec).cache()
+    errors = rating.measure(answers, spec)
+    tests = {label: rating.against_baseline(answers, label, spec) for label in models}
+    rated = [registry.rated(v, errors.get(v.label), split, tests.get(v.label)) for v in versions]
     own, baselines = rated[0], {name: errors[name] for name in spec.baseline_names}
-    choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate, holdout_from=split.holdout_from)
-    table = metrics.table(errors, spec.gate.baseline)
+    choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate)
+    table = metrics.table(errors, spec)
     decision = Decision(
         pipeline=spec.name, promote=choice.promote, reason=choice.reason, snapshot_hash=candidate.snapshot.hash,
         candidate_version=candidate.version, champion_version=champion.version if champion else None,
-        evidence={"errors": table, "holdout": split.model_dump(mode="json"), "gate": spec.gate.model_dump()},
+        evidence={
+            "errors": table, "holdout": split.model_dump(mode="json"), "gate": spec.gate.model_dump(),
+            "against_baseline": {label: test.model_dump() for label, test in tests.items()},
+        },
     )  # fmt: skip
     decision.write(args.decision)
     if not choice.promote:  # nothing is left to do for promote, which then need not even start

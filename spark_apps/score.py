@@ -21,7 +21,10 @@ def parse_args(argv: list[str]) -> Namespace:
     parser = runs.arguments(NAME, __doc__)
     parser.add_argument("--pipeline", type=specs.pipeline, required=True, metavar="NAME")
     parser.add_argument("--window", type=Path, required=True, help="window.json of the run")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.pipeline.forecast is None:
+        parser.error(f"--pipeline {args.pipeline.name} has no table of forecasts")
+    return args
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
@@ -41,7 +44,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     covered = scoring.covered(made, spec)
     if covered:
         stamped = made.select(
-            spec.ordered_by, "forecast", F.lit(champion.name).alias("model_name"),
+            str(spec.ordered_by), "forecast", F.lit(champion.name).alias("model_name"),
             F.lit(champion.version).alias("model_version"), F.lit(datetime.now(UTC)).alias("scored_at"),
         )  # fmt: skip
         tables.create_if_missing(spark, forecasts, settings)

@@ -26,7 +26,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     spec, snapshot = args.pipeline, Snapshot.read_pointer(args.snapshot)
     snapshots.require_verdict(ops.connect(settings.ops_database), snapshot)
     frame = snapshots.read(spark, snapshot, settings)
-    split = splits.newest_as_holdout(frame, ordered_by=spec.ordered_by, holdout_fraction=spec.split.holdout_fraction)
+    split = splits.of(frame, spec)
     lacking = training.lacking_rows(split, spec)
     if split is None or lacking:
         Candidate(pipeline=spec.name, status="not_enough_data", reason=lacking, snapshot=snapshot).write(args.candidate)
@@ -42,7 +42,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         )
     Candidate(
         pipeline=spec.name, status="registered", reason="", snapshot=snapshot, version=version.version,
-        run_id=version.run_id, train_mean=fitted.train_mean, split=split,
+        run_id=version.run_id, split=split,
     ).write(args.candidate)  # fmt: skip
     return runs.Outcome(
         rows={"train": split.train_rows, "holdout": split.holdout_rows},
@@ -50,7 +50,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         hashes={"snapshot": snapshot.hash, "spec": spec.hash},
         facts={
             "model": spec.name, "model_version": version.version, "git_revision": origin["git_revision"],
-            "errors": metrics.table(fitted.errors, spec.gate.baseline), "columns": fitted.columns,
+            "errors": metrics.table(fitted.errors, spec), "columns": fitted.columns, "algorithm": fitted.algorithm,
+            "chosen": fitted.chosen, "trials": len(fitted.trials),
         },
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyspark.sql import SparkSession
 
@@ -31,6 +31,18 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def samples() -> Path:
     return REPOSITORY / "samples"
+
+
+@pytest.fixture(scope="session")
+def real_file(request: pytest.FixtureRequest, samples: Path) -> Callable[[str], Path]:
+    """A real file by its name below ``shared/data``: the packed sample where it ships; else the test may be skipped."""
+
+    def find(name: str) -> Path:
+        folder, file = name.split("/", 1)[0], name.rsplit("/", 1)[-1]
+        shipped = [samples / folder / file, samples / folder / f"{file}.gz"]
+        return next((path for path in shipped if path.exists()), None) or request.getfixturevalue("shared_data") / name
+
+    return find
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from airflow.sdk import Param, get_current_context, task
 from contracts.errors import PlatformError
 from contracts.pipelines import PipelineSpec
 from contracts.results import RunResult
-from contracts.windows import Window
+from contracts.windows import TableVersion, Window
 from dags.operators.runs import run_folder
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Training:
     """One earlier run that trained a candidate and judged it."""
 
     run: str
-    window: Window
+    about: str
     finished_at: datetime
 
 
@@ -43,7 +43,7 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
         run = context["dag_run"]
         folder = run_folder(run.dag_id, run.run_id)
         due, reason = is_due(
-            Window.read(folder / "window.json"), trainings(folder), run.run_after,
+            about(folder), trainings(folder), run.run_after,
             cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
         )  # fmt: skip
         log.info("retrain=%s reason=%s", due, reason)
@@ -54,22 +54,24 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
 
 
 def is_due(
-    window: Window, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool
+    rows: str, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool
 ) -> tuple[bool, str]:
-    """Whether to train on ``window``, and why. ``now`` is the instant that the run is for."""
+    """Whether to train on ``rows`` (what `about` says), and why. ``now`` is the instant that the run is for."""
     if force:
         return True, "forced"
-    days = (window.first_day, window.last_day)
     for training in earlier:
-        if (training.window.first_day, training.window.last_day) == days:
-            return (
-                False,
-                f"run {training.run} already trained on {days[0]} to {days[1]}; the parameter force trains again",
-            )
+        if training.about == rows:
+            return False, f"run {training.run} already trained on {rows}; the parameter force trains again"
     newest = max(earlier, key=lambda training: training.finished_at, default=None)
     if newest and now - newest.finished_at < cool_down:
         return False, f"run {newest.run} trained at {newest.finished_at:%Y-%m-%d %H:%M} UTC, less than {cool_down} ago"
-    return True, f"nothing was trained on {days[0]} to {days[1]}"
+    return True, f"nothing was trained on {rows}"
+
+
+def about(folder: Path) -> str:
+    """Which rows the run of this folder is about: days, or a version of a table."""
+    version = folder / "version.json"
+    return TableVersion.read(version).about if version.exists() else Window.read(folder / "window.json").about
 
 
 def trainings(folder: Path) -> list[Training]:
@@ -85,7 +87,7 @@ def trainings(folder: Path) -> list[Training]:
             done = [result for result in map(RunResult.read, results) if result.status == "done"]
             if done:
                 newest = max(done, key=lambda result: result.finished_at)
-                found.append(Training(newest.context.run_id, Window.read(other / "window.json"), newest.finished_at))
+                found.append(Training(newest.context.run_id, about(other), newest.finished_at))
         except (PlatformError, ValueError) as error:
             log.warning("left out a run that cannot be read: folder=%s error=%s", other, error)
     return found

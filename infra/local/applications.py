@@ -21,6 +21,7 @@ MODULES = {
     "drain": ("streaming.drain", "let the stream consume everything that waits; table totals"),
     "reprocess": ("streaming.reprocess", "parse bronze or quarantine again with the parser of today"),
     "erase-host": ("streaming.erase", "remove one host from every layer"),
+    "new-pipeline": ("infra.scaffold", "the files of a new pipeline over a landed table"),
     "fetch-data": ("infra.data.fetch", "download large originals, checked and resumable"),
     "stream recover": ("streaming.recover", "rebuild silver from bronze after a lost or damaged checkpoint"),
 }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ConfigurationError
 from contracts.files import read_json, write_atomically
-from spark_apps.ml.splits import Split
+from spark_apps.ml.splits import Bounds
 
 _POINTER = ConfigDict(frozen=True, extra="forbid")
 _Pointer = TypeVar("_Pointer", bound=BaseModel)
@@ -49,8 +49,7 @@ class Candidate(BaseModel):
     snapshot: Snapshot
     version: int | None = None
     run_id: str | None = None
-    train_mean: float | None = None
-    split: Split | None = None
+    split: Bounds | None = None
 
     def write(self, path: Path) -> None:
         write_atomically(path, self.model_dump_json(indent=2))

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from contracts.settings import Settings
 from spark_apps.io.ops import UtcDateTime, metadata
 from spark_apps.io.pointers import Decision
 from spark_apps.io.snapshots import Snapshot
-from spark_apps.ml import metrics
+from spark_apps.ml import metrics, splits
 from spark_apps.ml.algorithms import PREDICTION
 from spark_apps.ml.choosing import Rated
-from spark_apps.ml.metrics import Errors
-from spark_apps.ml.splits import Split
+from spark_apps.ml.metrics import Measures
+from spark_apps.ml.paired import Difference
+from spark_apps.ml.splits import Bounds
 from spark_apps.ml.training import CANDIDATE, Fitted
 
 # Read by MLflow whenever it sends a request. A server that hangs is given up after 10 s x 3, well within a minute.
@@ -98,9 +100,9 @@ class Version(BaseModel):
         return list(json.loads(self.tags["columns"]))
 
     @property
-    def trained_until(self) -> datetime:
-        """Instant of the newest row it was fitted on."""
-        return Split.model_validate_json(self.tags["split"]).train_until
+    def split(self) -> Bounds:
+        """Which rows it was fitted on."""
+        return splits.from_json(self.tags["split"])
 
     def as_trained(self, spec: PipelineSpec) -> PipelineSpec:
         """The spec with the features that this version was trained on, whatever its file says by now."""
@@ -147,11 +149,14 @@ def register(
     seen = inputs.select(*fitted.columns)
     signature = infer_signature(seen, fitted.model.transform(seen).select(PREDICTION))
     with mlflow.start_run(experiment_id=_experiment(client, settings, spec.name), run_name=run_name, tags=tags) as run:
-        mlflow.log_params({**spec.algorithm.model_dump(), "seed": spec.seed, "fit_partitions": spec.fit_partitions})
+        mlflow.log_params(
+            {"name": fitted.algorithm, **fitted.chosen, "seed": spec.seed, "fit_partitions": spec.fit_partitions}
+        )
         mlflow.log_metrics(
             {**own.numbers(), "holdout_rows": own.rows, f"skill_vs_{spec.gate.baseline}": _skill(fitted, spec)}
         )
-        mlflow.log_dict({"rows": metrics.table(fitted.errors, spec.gate.baseline)}, "metrics.json")
+        mlflow.log_dict({"rows": metrics.table(fitted.errors, spec)}, "metrics.json")
+        mlflow.log_dict({"trials": [asdict(trial) for trial in fitted.trials]}, "trials.json")
         mlflow.log_dict(spec.model_dump(mode="json"), "spec.json")
         with _scratch(settings) as scratch, _silent(inputs.sparkSession):
             info = mlflow.spark.log_model(
@@ -166,7 +171,7 @@ def register(
 
 
 def origin(
-    spec: PipelineSpec, snapshot: Snapshot, split: Split, fitted: Fitted, *, revision: str, run_key: str
+    spec: PipelineSpec, snapshot: Snapshot, split: Bounds, fitted: Fitted, *, revision: str, run_key: str
 ) -> dict[str, str]:
     """Tags of run and version: everything that is needed to make the same model again, and its errors."""
     return {
@@ -178,9 +183,9 @@ def origin(
         "snapshot_provenance": json.dumps(snapshot.provenance, sort_keys=True),
         "split": split.model_dump_json(),
         "fit_partitions": str(spec.fit_partitions),
+        "algorithm": json.dumps({"name": fitted.algorithm, **fitted.chosen}),
         "columns": json.dumps(fitted.columns),
         "features": spec.features.model_dump_json(),
-        "train_mean": repr(fitted.train_mean),
         "errors": json.dumps({name: errors.model_dump() for name, errors in fitted.errors.items()}),
     }
 
@@ -209,9 +214,14 @@ def load(settings: Settings, version: Version) -> PipelineModel:
         return model
 
 
-def rated(version: Version, errors: Errors | None) -> Rated:
-    """The version as the choice sees it; without errors where it could not read the holdout."""
-    return Rated(version=version.version, errors=errors, trained_until=version.trained_until, columns=version.columns)
+def rated(
+    version: Version, errors: Measures | None, split: Bounds, against_baseline: Difference | None = None
+) -> Rated:
+    """The version as the choice on this split's holdout sees it; without errors where it could not read the rows."""
+    return Rated(
+        version=version.version, errors=errors, columns=version.columns, against_baseline=against_baseline,
+        knows_holdout=splits.known_to(version.split, split),
+    )  # fmt: skip
 
 
 def carry_out(client: MlflowClient, engine: Engine, decision: Decision, *, run_key: str) -> bool:
@@ -335,7 +345,8 @@ def _unavailable(uri: str, found: str) -> DependencyUnavailableError:
 
 
 def _skill(fitted: Fitted, spec: PipelineSpec) -> float:
-    return metrics.skill(fitted.errors[CANDIDATE].mae, fitted.errors[spec.gate.baseline].mae)
+    own, other = (metrics.loss(fitted.errors[name], spec.gate.metric) for name in (CANDIDATE, spec.gate.baseline))
+    return metrics.skill(own, other)
 
 
 def _who() -> str:

@@ -16,7 +16,7 @@ from contracts.datasets import dataset as dataset_named
 from contracts.errors import ConfigurationError, ExpectationsFailedError, PlatformError
 from contracts.results import Artefact, RunContext
 from contracts.settings import Settings
-from contracts.windows import Window
+from contracts.windows import TableVersion, Window
 from expectations import compile as compiled
 from expectations import rules
 from expectations.judging import Judgement, Reported, judge
@@ -64,23 +64,31 @@ class Judged:
     quarantined: dict[str, int]
 
 
-def of_table(spark: SparkSession, settings: Settings, name: str, window: Window | None) -> Subject:
-    """The table at its current version: rows that arrived in the window, or all where it has no day of arrival."""
-    frame, version = _pinned(spark, settings, name)
+def of_table(spark: SparkSession, settings: Settings, name: str, asked: Window | TableVersion | None) -> Subject:
+    """Rows of the table: those that arrived in the window, or all of it at the version that is asked for.
+
+    Without a version that is its current one. Its quarantine is taken as it is now.
+    """
+    if isinstance(asked, TableVersion) and asked.dataset != name:
+        raise ConfigurationError(
+            f"Validating {name}", found=asked.about, required=f"a version of {name}",
+            next_step="Pass the version.json of a run about this table.",
+        )  # fmt: skip
+    frame, version = _pinned(spark, settings, name, asked.table_version if isinstance(asked, TableVersion) else None)
     quarantine = rules.load(name).quarantine_dataset
     away, facts = None, {}
     if quarantine is not None:
         away, facts["quarantine_version"] = _pinned(spark, settings, quarantine)
     if "arrived_on" not in frame.columns:
         return Subject(name, frame, away, version, facts=facts)
-    if window is None:
+    if not isinstance(asked, Window):
         raise ConfigurationError(
             f"Validating {name}", found="no window", required="the days of arrival to judge",
             next_step="Pass --window: this table grows by the day.",
         )  # fmt: skip
-    in_window = F.col("arrived_on").between(window.first_day, window.last_day)
+    in_window = F.col("arrived_on").between(asked.first_day, asked.last_day)
     of_days = away.where(in_window) if away is not None else None
-    return Subject(name, frame.where(in_window), of_days, version, window, facts=facts)
+    return Subject(name, frame.where(in_window), of_days, version, asked, facts=facts)
 
 
 def of_snapshot(spark: SparkSession, settings: Settings, pointer: Path) -> Subject:
@@ -154,10 +162,10 @@ def require_passed(all_judged: list[Judged], found_so_far: runs.Outcome) -> None
         raise error
 
 
-def _pinned(spark: SparkSession, settings: Settings, name: str) -> tuple[DataFrame, int]:
+def _pinned(spark: SparkSession, settings: Settings, name: str, at: int | None = None) -> tuple[DataFrame, int]:
     table = dataset_named(name)
     tables.read(spark, table, settings.lake)  # a missing table is named before its version is asked for
-    version = tables.version(spark, table, settings.lake)
+    version = tables.version(spark, table, settings.lake) if at is None else at
     return tables.read(spark, table, settings.lake, at_version=version), version
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, Engine, Index, Integer
 from sqlalchemy.sql import Select
 
 from contracts.errors import QualityGateError
-from contracts.windows import Window
+from contracts.windows import TableVersion, Window
 from spark_apps.io.ops import UtcDateTime, metadata
 
 _table = Table(
@@ -65,17 +65,20 @@ def passing(engine: Engine, dataset: str, content_hash: str) -> Verdict | None:
     return verdict if verdict and verdict.passed else None
 
 
-def of_window(engine: Engine, dataset: str, window: Window) -> Verdict:
-    """The newest verdict about exactly these arrival days; QualityGateError unless it passed."""
-    mine = (_table.c.first_day == window.first_day) & (_table.c.last_day == window.last_day)
+def of(engine: Engine, dataset: str, rows: Window | TableVersion) -> Verdict:
+    """The newest verdict about exactly these rows of the table; QualityGateError unless it passed."""
+    if isinstance(rows, Window):
+        mine = (_table.c.first_day == rows.first_day) & (_table.c.last_day == rows.last_day)
+    else:
+        mine = (_table.c.table_version == rows.table_version) & _table.c.first_day.is_(None)
     newest = select(_table).where((_table.c.dataset == dataset) & mine).order_by(_table.c.id.desc())
     verdict = _first(engine, newest)
     if verdict is None or not verdict.passed:
-        found = "no verdict about these days" if verdict is None else f"verdict {verdict.id}, which failed"
+        what = "these arrival days" if isinstance(rows, Window) else "this version"
+        found = f"no verdict about {what}" if verdict is None else f"verdict {verdict.id}, which failed"
         raise QualityGateError(
-            f"Using {dataset} of {window.first_day} to {window.last_day}", found=found,
-            required="a validation of exactly these arrival days that passed",
-            next_step=f"Run validate --dataset {dataset} for this window; if it fails, correct the data, not the rule.",
+            f"Using {dataset}, {rows.about}", found=found, required=f"a validation of exactly {what} that passed",
+            next_step=f"Run validate --dataset {dataset} on them; if it fails, correct the data, not the rule.",
         )  # fmt: skip
     return verdict
 

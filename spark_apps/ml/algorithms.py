@@ -1,27 +1,48 @@
-"""Fitting: one function per algorithm of the pipeline spec, repeatable to 1e-9 on the same rows."""
+"""Estimators by name, fitted so that a repeat on the same rows agrees to 1e-9."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
-from pyspark.ml.feature import StandardScaler, VectorAssembler
-from pyspark.ml.regression import GeneralizedLinearRegression
+from pyspark.ml import Estimator, Pipeline, PipelineModel
+from pyspark.ml import classification as cls
+from pyspark.ml import regression as reg
 from pyspark.sql import DataFrame
 
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import features
+from contracts.pipelines.algorithms import Algorithm
+from spark_apps.ml import preparation
 
+#: Column that a model adds: the number, or the class.
 PREDICTION = "prediction"
 
+_BY_NAME: dict[tuple[str, str], Callable[..., Estimator[Any]]] = {
+    ("classification", "logistic_regression"): cls.LogisticRegression,
+    ("classification", "linear_svc"): cls.LinearSVC,
+    ("classification", "random_forest"): cls.RandomForestClassifier,
+    ("classification", "gbt"): cls.GBTClassifier,
+    ("classification", "naive_bayes"): cls.NaiveBayes,
+    ("regression", "linear_regression"): reg.LinearRegression,
+    ("regression", "random_forest"): reg.RandomForestRegressor,
+    ("regression", "gbt"): reg.GBTRegressor,
+    ("regression", "generalized_linear"): reg.GeneralizedLinearRegression,
+}
 
-def fit(train: DataFrame, spec: PipelineSpec, columns: list[str]) -> PipelineModel:
-    """Fit ``spec.algorithm`` on rows without nulls; the model takes the raw ``columns`` and adds ``prediction``."""
-    inputs, numeric = features.as_model_inputs(columns, spec)
-    assembled = VectorAssembler(inputCols=numeric, outputCol="assembled", handleInvalid="error")
-    # One regularization suits columns of one scale; a constant column becomes 0 and not a singular matrix.
-    scaled = StandardScaler(inputCol="assembled", outputCol="scaled", withMean=True, withStd=True)
-    stages: list[Estimator[Any] | Transformer] = [inputs, assembled, scaled, _ESTIMATORS[spec.algorithm.name](spec)]
-    return Pipeline(stages=stages).fit(ordered(train, spec))
+
+def fit(
+    train: DataFrame, spec: PipelineSpec, columns: list[str], algorithm: Algorithm, chosen: Mapping[str, Any]
+) -> PipelineModel:
+    """Fit on rows without nulls, with the ``chosen`` hyperparameters; the model takes the raw ``columns``."""
+    prepared = preparation.stages(spec, columns, algorithm)
+    return Pipeline(stages=[*prepared, estimator(spec, algorithm, chosen)]).fit(ordered(train, spec))
+
+
+def estimator(spec: PipelineSpec, algorithm: Algorithm, chosen: Mapping[str, Any]) -> Estimator[Any]:
+    """The estimator over ``preparation.VECTOR`` with all hyperparameters, each one value."""
+    made = _BY_NAME[spec.task, algorithm.name](
+        featuresCol=preparation.VECTOR, labelCol=spec.label, predictionCol=PREDICTION,
+        **{_camel(name): value for name, value in chosen.items()},
+    )  # fmt: skip
+    return made.setSeed(spec.seed) if made.hasParam("seed") else made  # type: ignore[attr-defined]
 
 
 def ordered(frame: DataFrame, spec: PipelineSpec) -> DataFrame:
@@ -29,11 +50,6 @@ def ordered(frame: DataFrame, spec: PipelineSpec) -> DataFrame:
     return frame.repartition(spec.fit_partitions, *spec.key).sortWithinPartitions(*spec.key)
 
 
-def _poisson_glm(spec: PipelineSpec) -> Estimator[Any]:
-    return GeneralizedLinearRegression(
-        family="poisson", link="log", featuresCol="scaled", labelCol=spec.label, predictionCol=PREDICTION,
-        regParam=spec.algorithm.reg_param, maxIter=spec.algorithm.max_iter,
-    )  # fmt: skip
-
-
-_ESTIMATORS: dict[str, Callable[[PipelineSpec], Estimator[Any]]] = {"poisson_glm": _poisson_glm}
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)

@@ -1,4 +1,4 @@
-"""Errors of predictors on all rows they are given, every predictor in one pass over the same rows."""
+"""How good predictors are on all rows they are given: errors of numbers, or scores of probabilities, by task."""
 
 from collections.abc import Mapping
 
@@ -6,76 +6,76 @@ from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.pipelines import MEAN, PipelineSpec
+from contracts.pipelines import PipelineSpec
+from contracts.pipelines.parts import Metric
+from spark_apps.ml import binary_scores, regression_errors
+from spark_apps.ml.regression_errors import Errors
 
-#: A predicted mean below this counts as this much in the deviance, where a prediction of 0 would cost infinity.
-LEAST_MEAN = 0.5
+#: Areas under a curve: 1 is perfect.
+_AREAS = ("roc_auc", "pr_auc")
 
 
-class Errors(BaseModel):
-    """Errors of one predictor: label units, except ``r2`` (share; None where the label is constant)."""
+class Probabilities(BaseModel):
+    """Scores of one predictor of the probability of class 1; ``ece`` in 10 bins of equal width.
+
+    ``ece_limit`` is the 95 % point of the ECE that a perfectly calibrated model with these scores would show.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int
-    mae: float
-    rmse: float
-    poisson_deviance: float
-    r2: float | None
-    bias: float
+    roc_auc: float
+    roc_auc_sd: float
+    pr_auc: float
+    log_loss: float
+    brier: float
+    ece: float
+    ece_limit: float
 
     def numbers(self) -> dict[str, float]:
-        """The errors by name, without rows and without what could not be computed."""
-        return {name: value for name, value in self.model_dump(exclude={"rows"}).items() if value is not None}
+        """The scores by name, without rows."""
+        return self.model_dump(exclude={"rows"})
 
 
-def regression(frame: DataFrame, *, label: str, predictors: Mapping[str, Column]) -> dict[str, Errors]:
-    """Errors of each predictor on all rows of ``frame``, in the given order; label and predictions hold no nulls.
+Measures = Errors | Probabilities
 
-    ``bias`` is mean(prediction - label), ``poisson_deviance`` the mean of 2 (y ln(y/m) - (y - m)) with m at least
-    LEAST_MEAN (McCullagh and Nelder, Generalized Linear Models, 1989, table 2.1).
-    """
-    y = F.col(label).cast("double")
-    sums: list[Column] = [F.count("*").alias("rows"), F.var_pop(y).alias("variance")]
-    for number, prediction in enumerate(predictors.values()):
-        sums += [
-            F.avg(F.abs(prediction - y)).alias(f"mae_{number}"),
-            F.avg((prediction - y) * (prediction - y)).alias(f"mse_{number}"),
-            F.avg(prediction - y).alias(f"bias_{number}"),
-            F.avg(_poisson_deviance(y, prediction)).alias(f"deviance_{number}"),
-        ]
-    found = frame.agg(*sums).collect()[0]
-    if found["rows"] == 0:
-        raise ValueError("errors of no rows were asked for")
+
+def measure(frame: DataFrame, spec: PipelineSpec, predictors: Mapping[str, Column]) -> dict[str, Measures]:
+    """Measures of each predictor on all rows of ``frame``, in the given order; label and predictions hold no nulls."""
+    if spec.task == "regression":
+        return {**regression_errors.measure(frame, label=spec.label, predictors=predictors)}
     return {
-        name: Errors(
-            rows=found["rows"], mae=found[f"mae_{n}"], rmse=found[f"mse_{n}"] ** 0.5, bias=found[f"bias_{n}"],
-            poisson_deviance=found[f"deviance_{n}"],
-            r2=1 - found[f"mse_{n}"] / found["variance"] if found["variance"] else None,
-        )
-        for n, name in enumerate(predictors)
-    }  # fmt: skip
+        name: _probabilities(frame.select(F.col(spec.label).alias("label"), score.cast("double").alias("score")))
+        for name, score in predictors.items()
+    }
 
 
-def baselines(spec: PipelineSpec, train_mean: float) -> dict[str, Column]:
-    """The spec's baselines as columns, the mean of the training label first."""
-    return {MEAN: F.lit(train_mean), **{name: F.col(column) for name, column in spec.baselines.items()}}
+def loss(measures: Measures, metric: Metric) -> float:
+    """The metric as something to make small: what an area under a curve lacks to 1, an error as it is."""
+    value = float(getattr(measures, metric))
+    return 1 - value if metric in _AREAS else value
 
 
-def skill(error: float, baseline_error: float) -> float:
-    """``1 - error / baseline error``: 0 is as good as the baseline, 1 perfect; 0 beside a perfect baseline."""
-    return 1 - error / baseline_error if baseline_error > 0 else 0.0
+def skill(loss: float, baseline_loss: float) -> float:
+    """``1 - loss / baseline loss``: 0 is as good as the baseline, 1 perfect; 0 beside a perfect baseline."""
+    return 1 - loss / baseline_loss if baseline_loss > 0 else 0.0
 
 
-def table(errors: Mapping[str, Errors], baseline: str) -> list[dict[str, float | str | None]]:
-    """Rows for people: predictor, errors, and MAE skill against ``baseline``; the baselines come first."""
-    reference = errors[baseline].mae
+def table(measures: Mapping[str, Measures], spec: PipelineSpec) -> list[dict[str, float | str | None]]:
+    """Rows for people: predictor, measures, and skill by the gate's metric against its baseline; baselines first."""
+    metric, baseline = spec.gate.metric, spec.gate.baseline
+    reference = loss(measures[baseline], metric)
     return [
-        {"predictor": name, **one.model_dump(), f"skill_vs_{baseline}": skill(one.mae, reference)}
-        for name, one in errors.items()
+        {"predictor": name, **one.model_dump(), f"skill_vs_{baseline}": skill(loss(one, metric), reference)}
+        for name, one in measures.items()
     ]
 
 
-def _poisson_deviance(y: Column, prediction: Column) -> Column:
-    mean = F.greatest(prediction, F.lit(LEAST_MEAN))
-    return 2 * (F.when(y > 0, y * F.log(y / mean)).otherwise(0.0) - (y - mean))
+def _probabilities(scored: DataFrame) -> Probabilities:
+    counted = binary_scores.count(scored, label="label", score="score")
+    return Probabilities(
+        rows=int(counted.rows), roc_auc=binary_scores.roc_auc(counted), roc_auc_sd=binary_scores.roc_auc_sd(counted),
+        pr_auc=binary_scores.pr_auc(counted), log_loss=binary_scores.log_loss(counted),
+        brier=binary_scores.brier(counted), ece=binary_scores.ece(counted),
+        ece_limit=binary_scores.perfect_ece(counted, 0.95),
+    )  # fmt: skip

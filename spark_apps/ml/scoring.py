@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from contracts.pipelines import PipelineSpec
 from spark_apps.ml import features
 from spark_apps.ml.algorithms import PREDICTION
-from spark_apps.ml.splits import from_micros
+from spark_apps.ml.instants import from_micros
 
 
 class Stretch(BaseModel):
@@ -29,12 +29,12 @@ def forecast(rows: DataFrame, model: PipelineModel, spec: PipelineSpec, columns:
     That includes the instant after the last one seen: features never need the row itself.
     """
     known = features.forecastable(features.build(rows, spec), columns)
-    return model.transform(known).select(spec.ordered_by, "fragment_at", F.col(PREDICTION).alias("forecast"))
+    return model.transform(known).select(str(spec.ordered_by), "fragment_at", F.col(PREDICTION).alias("forecast"))
 
 
 def covered(made: DataFrame, spec: PipelineSpec) -> list[Stretch]:
     """What the forecasts cover, in order."""
-    at = F.unix_micros(spec.ordered_by)
+    at = F.unix_micros(str(spec.ordered_by))
     found = made.groupBy("fragment_at").agg(
         F.min(at).alias("first"), F.max(at).alias("last"), F.count("*").alias("rows")
     )

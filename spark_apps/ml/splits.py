@@ -1,13 +1,22 @@
 """Which rows a model is fitted on and which it is judged on. Ordered data is split by time, never at random."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import cast
 
-from pydantic import BaseModel, ConfigDict
-from pyspark.sql import DataFrame
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from contracts.pipelines import PipelineSpec
+from contracts.pipelines.features import RegularSeries
+from contracts.pipelines.parts import FileSplit, TimeSplit
+from spark_apps.ml import group_splits, twins
+from spark_apps.ml.group_splits import GroupSplit
+from spark_apps.ml.instants import from_micros
 
-class Split(BaseModel):
+
+class TimeBounds(BaseModel):
     """Bounds (UTC, all inclusive) and rows of the two parts; stored with the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +36,100 @@ class Split(BaseModel):
         return frame.where(F.col(self.ordered_by).between(F.lit(self.holdout_from), F.lit(self.holdout_until)))
 
 
-def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: float) -> Split | None:
+class FileBounds(BaseModel):
+    """Landed files (hex SHA-256) and rows of the two parts, and the holdout rows (file, line) that were left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train_files: tuple[str, ...]
+    holdout_files: tuple[str, ...]
+    #: Twins of training rows.
+    left_out: tuple[tuple[str, int], ...]
+    train_rows: int
+    holdout_rows: int
+
+    def train(self, frame: DataFrame) -> DataFrame:
+        return frame.where(F.col("source_sha256").isin(*self.train_files))
+
+    def holdout(self, frame: DataFrame) -> DataFrame:
+        kept = frame.where(F.col("source_sha256").isin(*self.holdout_files))
+        return kept.where(~self._is_left_out()) if self.left_out else kept
+
+    def _is_left_out(self) -> Column:
+        lines: dict[str, list[int]] = {}
+        for file, line in self.left_out:
+            lines.setdefault(file, []).append(line)
+        found = F.lit(False)  # noqa: FBT003 - a literal of Spark
+        for file, numbers in lines.items():
+            found = found | ((F.col("source_sha256") == file) & F.col("source_line").isin(*numbers))
+        return found
+
+
+Bounds = TimeBounds | FileBounds | GroupSplit
+_BOUNDS: TypeAdapter[Bounds] = TypeAdapter(Bounds)
+
+
+def from_json(text: str) -> Bounds:
+    """Bounds as ``model_dump_json`` of one of them wrote them."""
+    return _BOUNDS.validate_json(text)
+
+
+def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
+    """The split that the spec asks for; None where one of the parts would be empty."""
+    if isinstance(spec.split, FileSplit):
+        return by_files(frame, spec.split)
+    at, share = str(spec.ordered_by), spec.split.holdout_fraction
+    if isinstance(spec.split, TimeSplit):
+        return newest_as_holdout(frame, ordered_by=at, holdout_fraction=share)
+    # The spec has seen to it that the features name the group.
+    group = cast("RegularSeries", spec.features).group
+    bounds = group_splits.newest_share_per_group(frame, group=group, at=at, share=share)
+    return bounds if bounds.train_rows and bounds.holdout_rows else None
+
+
+def known_to(champion: Bounds, split: Bounds) -> str:
+    """Why a champion that was trained by its own bounds cannot be judged on this holdout; empty where it can."""
+    if isinstance(champion, TimeBounds) and isinstance(split, TimeBounds):
+        if champion.train_until < split.holdout_from:
+            return ""
+        until, first = champion.train_until.isoformat(), split.holdout_from.isoformat()
+        return f"was trained on rows until {until}; the holdout begins {first}"
+    if isinstance(champion, FileBounds) and isinstance(split, FileBounds):
+        shared = sorted(set(champion.train_files) & set(split.holdout_files))
+        return f"was trained on {len(shared)} of the holdout's files" if shared else ""
+    if isinstance(champion, GroupSplit) and isinstance(split, GroupSplit):
+        begins = {part.group: part.first_at for part in split.holdout_stretches}
+        trained = [part for part in champion.train_stretches if part.group in begins]
+        late = [part.group for part in trained if part.last_at >= begins[part.group]]
+        return f"was trained on rows of the holdout of {', '.join(late)}" if late else ""
+    return "was split in another way"
+
+
+def by_files(frame: DataFrame, split: FileSplit) -> FileBounds | None:
+    """Files by name; holdout rows with a twin among the training rows are left out."""
+    counted = frame.groupBy("source_file", "source_sha256").agg(F.count("*").alias("rows")).collect()
+    parts = {
+        part: {row["source_sha256"]: row["rows"] for row in counted if fnmatchcase(row["source_file"], pattern)}
+        for part, pattern in (("train", split.train), ("holdout", split.holdout))
+    }
+    train, holdout = parts["train"], {file: n for file, n in parts["holdout"].items() if file not in parts["train"]}
+    if not train or not holdout:
+        return None
+    bounds = FileBounds(
+        train_files=tuple(sorted(train)), holdout_files=tuple(sorted(holdout)), left_out=(),
+        train_rows=sum(train.values()), holdout_rows=sum(holdout.values()),
+    )  # fmt: skip
+    if not split.twin_columns:
+        return bounds
+    found = twins.near(
+        bounds.train(frame), bounds.holdout(frame), columns=split.twin_columns, distance=split.twin_distance
+    )
+    rows = found.select("source_sha256", "source_line").collect()
+    keys = tuple(sorted((row["source_sha256"], row["source_line"]) for row in rows))
+    return bounds.model_copy(update={"left_out": keys, "holdout_rows": bounds.holdout_rows - len(keys)})
+
+
+def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: float) -> TimeBounds | None:
     """Cut at an instant so that the newest ``holdout_fraction`` of the rows (rounded, at least one) is the holdout.
 
     Rows of one instant stay together, in the holdout. None where one of the parts would be empty.
@@ -45,27 +147,23 @@ def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: fl
     if len(part) < 2:
         return None
     train, holdout = part[False], part[True]
-    return Split(
+    return TimeBounds(
         ordered_by=ordered_by, train_from=from_micros(train["first"]), train_until=from_micros(train["last"]),
         holdout_from=from_micros(holdout["first"]), holdout_until=from_micros(holdout["last"]),
         train_rows=train["rows"], holdout_rows=holdout["rows"],
     )  # fmt: skip
 
 
-def unseen_by_both(frame: DataFrame, split: Split, trained_until: datetime, *, min_rows: int) -> Split:
-    """The split with a holdout that begins after ``trained_until``, where that leaves ``min_rows``; else unchanged.
+def unseen_by_both(frame: DataFrame, split: Bounds, champion: Bounds, *, min_rows: int) -> Bounds:
+    """The split with a holdout that begins after what ``champion`` trained on, where that leaves ``min_rows``.
 
-    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told.
+    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. Splits
+    without an order stay as they are.
     """
-    if trained_until < split.holdout_from:
+    if not (isinstance(split, TimeBounds) and isinstance(champion, TimeBounds)) or not known_to(champion, split):
         return split
-    rows = split.holdout(frame).where(F.col(split.ordered_by) > F.lit(trained_until))
+    rows = split.holdout(frame).where(F.col(split.ordered_by) > F.lit(champion.train_until))
     found = rows.agg(F.min(F.unix_micros(split.ordered_by)).alias("first"), F.count("*").alias("rows")).collect()[0]
     if found["rows"] < min_rows:
         return split
     return split.model_copy(update={"holdout_from": from_micros(found["first"]), "holdout_rows": found["rows"]})
-
-
-def from_micros(micros: int) -> datetime:
-    """Instant of that many microseconds since 1970, UTC; exact, unlike a float of seconds."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

@@ -1,32 +1,43 @@
-"""Fit a candidate on the older part of a snapshot and rate it, with everyone it must beat, on the newest."""
+"""Fit candidates on one part of a snapshot and rate them, with everyone they must beat, on the other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import algorithms, features, metrics
-from spark_apps.ml.metrics import Errors
-from spark_apps.ml.splits import Split
+from contracts.pipelines.algorithms import Algorithm, combinations
+from spark_apps.ml import algorithms, answers, audit, calibration, features, rating, tuning
+from spark_apps.ml.metrics import Measures
+from spark_apps.ml.splits import Bounds, FileBounds
+from spark_apps.ml.tuning import Trial
 
-#: Name of the model just fitted, in the table of errors.
+#: Name of the model that was chosen, in the table of measures.
 CANDIDATE = "candidate"
+#: Share of the holdout that may equal training rows by chance: people and parts that are alike exist.
+MOST_SHARED = 0.05
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, the columns it reads, the mean of its training label, and errors by predictor, baselines first."""
+    """The model that was chosen, the columns it reads, and what led to it.
+
+    ``errors`` by predictor on the holdout: baselines, then the algorithms that were not chosen, then the candidate.
+    """
 
     model: PipelineModel
     columns: list[str]
-    train_mean: float
-    errors: dict[str, Errors]
+    errors: dict[str, Measures]
+    algorithm: str
+    chosen: dict[str, Any]
+    trials: list[Trial]
 
 
-def lacking_rows(split: Split | None, spec: PipelineSpec) -> str:
+def lacking_rows(split: Bounds | None, spec: PipelineSpec) -> str:
     """What is missing for a training that means something; empty where nothing is."""
     train, holdout = (split.train_rows, split.holdout_rows) if split else (0, 0)
     if train >= spec.split.min_train_rows and holdout >= spec.split.min_holdout_rows:
@@ -37,22 +48,78 @@ def lacking_rows(split: Split | None, spec: PipelineSpec) -> str:
     )
 
 
-def fit_and_rate(frame: DataFrame, split: Split, spec: PipelineSpec) -> Fitted:
-    """Fit on ``split.train`` only, then rate on all rows of ``split.holdout``; ``frame`` is a feature snapshot."""
+def refuse_one_class(train: DataFrame, spec: PipelineSpec) -> None:
+    """Raise QualityGateError where there is nothing to tell apart."""
+    if spec.task != "classification":
+        return
+    found = sorted(row[0] for row in train.select(spec.label).distinct().limit(3).collect())
+    if found != [0, 1]:
+        raise QualityGateError(
+            f"Training {spec.name}", found=f"{spec.label} {' and '.join(map(str, found)) or 'without a value'}",
+            required=f"rows of both classes, {spec.label} 0 and 1", next_step="Look at the snapshot's verdict and at "
+            "the files that were ingested.",
+        )  # fmt: skip
+
+
+def refuse_leaks(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
+    """Raise QualityGateError where a feature tells the label by itself, or many holdout rows are training rows."""
+    train, columns = split.train(frame), spec.features.columns
+    findings = audit.before_training(train, features=columns, label=spec.label, task=spec.task)
+    if isinstance(split, FileBounds):
+        shared = audit.shared_rows(train, split.holdout(frame), columns=columns, label=spec.label)
+        findings += [each for each in shared if each.evidence["rows"] > MOST_SHARED * split.holdout_rows]
+    audit.refuse(f"Training {spec.name}", findings)
+
+
+def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
+    """Choose and fit on ``split.train`` only, then rate on all rows of ``split.holdout``; ``frame`` is a snapshot.
+
+    Which algorithm becomes the candidate is decided on folds of the training part; the others, and the candidate before
+    its calibration, are rated on the holdout too, for people to see.
+    """
     train = split.train(frame)
+    refuse_one_class(train, spec)
+    refuse_leaks(frame, split, spec)
     columns = features.model_columns(spec, split.train_rows)
-    model = algorithms.fit(train, spec, columns)
-    train_mean = float(train.agg(F.avg(spec.label)).collect()[0][0])
-    return Fitted(model, columns, train_mean, rate(split.holdout(frame), {CANDIDATE: model}, spec, train_mean))
+    trials = tuning.search(train, spec, columns) if spec.search else []
+    chosen = _chosen(trials, spec)
+    named: dict[str, Algorithm] = {algorithm.name: algorithm for algorithm in spec.algorithms}
+    models = {name: algorithms.fit(train, spec, columns, named[name], how) for name, how in chosen.items()}
+    winner = next(iter(models))
+    candidate = models[winner]
+    if spec.calibration:
+
+        def fit(part: DataFrame) -> PipelineModel:
+            return algorithms.fit(part, spec, columns, named[winner], chosen[winner])
+
+        candidate = _calibrated(candidate, algorithms.ordered(train, spec), fit, spec)
+    others = {name: model for name, model in models.items() if model is not candidate}
+    rated = rating.answered(train, split.holdout(frame), {**others, CANDIDATE: candidate}, spec)
+    return Fitted(candidate, columns, rating.measure(rated, spec), winner, chosen[winner], trials)
 
 
-def rate(
-    holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec, train_mean: float
-) -> dict[str, Errors]:
-    """Errors of the spec's baselines and of each model, in this order, on the same rows."""
-    rated = holdout
-    for name, model in models.items():
-        # A model brings columns of its own; only its prediction stays, so that the next one finds no stranger.
-        rated = model.transform(rated).select(*rated.columns, F.col(algorithms.PREDICTION).alias(f"by_{name}"))
-    predictors = {**metrics.baselines(spec, train_mean), **{name: F.col(f"by_{name}") for name in models}}
-    return metrics.regression(rated, label=spec.label, predictors=predictors)
+def _calibrated(
+    model: PipelineModel, train: DataFrame, fit: Callable[[DataFrame], PipelineModel], spec: PipelineSpec
+) -> PipelineModel:
+    """The model with a calibrator from out-of-fold answers of models that are fitted like it."""
+    if spec.calibration is None:
+        raise ValueError(f"{spec.name} says nothing about calibration")
+    number = F.xxhash64(F.lit(spec.seed), *spec.key)
+    scores = calibration.out_of_fold(train, fit, number=number, folds=spec.calibration.folds)
+    calibrator = calibration.fit(scores, label=spec.label, score="score", method=spec.calibration.method)
+    return answers.calibrated(model, calibrator, train.sparkSession)
+
+
+def _chosen(trials: list[Trial], spec: PipelineSpec) -> dict[str, dict[str, Any]]:
+    """Hyperparameters of each algorithm, the best algorithm first."""
+    if spec.search is None:
+        [algorithm] = spec.algorithms
+        return {algorithm.name: next(combinations(algorithm))}
+    found = {name: trial.chosen for name, trial in tuning.best(trials).items()}
+    if not found:
+        problems = sorted({trial.problem for trial in trials if trial.problem})
+        raise QualityGateError(
+            f"Searching hyperparameters of {spec.name}", found=f"no trial that ended well: {'; '.join(problems)}",
+            required="one at least", next_step="Correct algorithms in the pipeline's file.",
+        )  # fmt: skip
+    return found

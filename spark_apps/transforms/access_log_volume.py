@@ -5,7 +5,7 @@ import math
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
-from contracts.pipelines import MinuteSeries
+from contracts.pipelines.features import MinuteSeries
 
 #: Sine and cosine are rounded, because their last bit depends on the processor and snapshots are addressed by content.
 _CALENDAR_DIGITS = 12

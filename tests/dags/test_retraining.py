@@ -16,11 +16,11 @@ OTHER = WINDOW.model_copy(update={"last_day": date(2026, 11, 18)})
 
 
 def trained(window: Window, hours_ago: float) -> Training:
-    return Training(run="earlier", window=window, finished_at=NOW - timedelta(hours=hours_ago))
+    return Training(run="earlier", about=window.about, finished_at=NOW - timedelta(hours=hours_ago))
 
 
 def asked(*earlier: Training, force: bool = False) -> tuple[bool, str]:
-    return is_due(WINDOW, list(earlier), NOW, cool_down=SIX_HOURS, force=force)
+    return is_due(WINDOW.about, list(earlier), NOW, cool_down=SIX_HOURS, force=force)
 
 
 def test_the_first_training_is_due():
@@ -68,8 +68,8 @@ def test_earlier_trainings_are_read_from_their_run_results(runs):
     leave(runs, "newer", status="failed", try_number=1, hours_ago=3)
     leave(runs, "newer", try_number=2, hours_ago=2)
     assert trainings(mine) == [
-        Training("newer", WINDOW, NOW - timedelta(hours=2)),
-        Training("older", OTHER, NOW - timedelta(hours=30)),
+        Training("newer", WINDOW.about, NOW - timedelta(hours=2)),
+        Training("older", OTHER.about, NOW - timedelta(hours=30)),
     ]
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from contracts.datasets import DATASETS
+from contracts.landed_files import LANDED
 from contracts.pipelines import load_all
 from contracts.profiles import PROFILES
 from dags.operators.alerts import FailureAlert
@@ -39,7 +40,8 @@ def test_the_page_says_what_it_produces_for_whom_and_when_it_fails(dag):
 def test_tags_name_one_workload_and_one_tier(dag):
     tiers = {tag for tag in dag.tags if re.fullmatch(r"tier_[123]", tag)}
     assert len(tiers) == 1
-    assert dag.tags - tiers == {"access_log"}
+    assert dag.tags - tiers <= {"access_log", *LANDED}
+    assert len(dag.tags - tiers) == 1
 
 
 def test_the_runbook_exists_and_the_page_names_it(dag):
@@ -99,10 +101,12 @@ def test_no_template_asks_for_a_date(dag):
             assert not re.search(r"\bds\b|ds_nodash|data_interval|logical_date", str(getattr(task, field)))
 
 
-def test_days_are_resolved_first_wherever_days_are_used(dag):
+def test_what_a_run_is_about_is_resolved_first(dag):
     if dag.dag_id == "stream_watchdog":
         return
-    assert [task.task_id for task in dag.roots] == ["resolve_window"]
+    whole = {f"retrain_{name}" for name, spec in load_all().items() if not spec.is_daily}
+    first = "resolve_version" if dag.dag_id in whole else "resolve_window"
+    assert [task.task_id for task in dag.roots] == [first]
 
 
 def test_two_applications_of_any_size_and_the_stream_fit_the_workers():

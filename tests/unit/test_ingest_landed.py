@@ -19,6 +19,8 @@ from spark_apps.io import landing, tables, validation
 from streaming.ingest import create_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import Row, SparkSession
 
     from contracts.settings import Settings
@@ -194,9 +196,9 @@ def test_a_blank_before_a_quote_does_not_move_the_columns(shop: Shop, tmp_path: 
 
 
 def test_one_wrong_file_among_several_keeps_all_of_them_out(
-    spark: SparkSession, settings: Settings, shared_data: Path, tmp_path: Path
+    spark: SparkSession, settings: Settings, samples: Path, tmp_path: Path
 ) -> None:
-    right, wrong = shared_data / "higgs" / "HIGGS_uci_format_2000.csv", land(tmp_path, "a,b", "1,2")
+    right, wrong = samples / "higgs" / "HIGGS_uci_format_2000.csv.gz", land(tmp_path, "a,b", "1,2")
     with pytest.raises(SchemaMismatchError, match="Nothing was changed"):
         ingest.main(ingest.parse_args(["higgs", str(right), str(wrong)]), settings, spark)
     assert tables.read(spark, landed("higgs").bronze, settings.lake).isEmpty()
@@ -231,10 +233,12 @@ def test_a_gzip_that_was_cut_short_is_refused(shop: Shop, tmp_path: Path, lines:
         shop.ingest(tmp_path / "depot_d.csv.gz")
 
 
-def test_every_line_of_real_traffic_files_is_a_row(spark: SparkSession, settings: Settings, shared_data: Path) -> None:
+def test_every_line_of_real_traffic_files_is_a_row_that_keeps_its_rules(
+    spark: SparkSession, settings: Settings, real_file: Callable[[str], Path]
+) -> None:
     # A preamble and carriage returns, hours of one digit, blank flows, blank classes.
     names = ("a40_2012", "2014_TMU_Site_105_LM937", "2014_TMU_Site_1129", "2014_TMU_Site_V4180_LM552")
-    files = [next((shared_data / "uk_traffic").glob(f"tris_*/{name}.csv")) for name in names]
+    files = [real_file(f"uk_traffic/{name}.csv") for name in names]
     outcome = ingest.main(ingest.parse_args(["traffic_counts", *map(str, files)]), settings, spark)
     expected = flows_by_site(files)
     assert outcome.rows == {"bronze": sum(n for n, _ in expected.values()), "quarantine": 0, "known_files": 0}
@@ -242,6 +246,8 @@ def test_every_line_of_real_traffic_files_is_a_row(spark: SparkSession, settings
     sums = table.groupBy("site").agg({"*": "count", "flow": "sum"}).toDF("site", "n", "flow").collect()
     assert {row.site: (row.n, pytest.approx(row.flow)) for row in sums} == expected
     assert table.where("flow IS NULL").count() > 0
+    judged = validate.main(validate.parse_args(["--dataset", "bronze.traffic_counts"]), settings, spark)
+    assert judged.facts["broken"]["bronze.traffic_counts"] == []
 
 
 def flows_by_site(files: list[Path]) -> dict[str, tuple[int, float]]:
@@ -250,7 +256,7 @@ def flows_by_site(files: list[Path]) -> dict[str, tuple[int, float]]:
     flows: Counter[str] = Counter()
     for path in files:
         site = "30013683" if path.name.startswith("a40") else path.name.split("_Site_")[1].split("_")[0].split(".")[0]
-        with path.open(newline="") as file:
+        with gzip.open(path, "rt", newline="") as file:
             body = [row for row in csv.reader(file) if row and row[0][:2].isdigit() and "/" in row[0]]
         rows[site] += len(body)
         flows[site] += sum(float(row[3]) for row in body if row[3])
@@ -258,47 +264,32 @@ def flows_by_site(files: list[Path]) -> dict[str, tuple[int, float]]:
 
 
 @pytest.mark.parametrize(
-    ("subject", "file", "rows"),
+    ("subject", "files"),
     [
-        ("higgs", "higgs/higgs_rows_0_9999_rounded.csv", 10_000),
-        ("higgs", "higgs/higgs_random_10984_labelled_last.csv", 10_984),
-        ("higgs", "higgs/HIGGS_uci_format_2000.csv", 2_000),
-        ("higgs", "higgs/lightgbm_binary.train.tsv", 7_000),
-        ("movie_ratings", "movielens/ml-latest-small.zip", 100_836),
-        ("movies", "movielens/ml-latest-small.zip", 9_742),
-        ("jobs", "ai_jobs_2030/AI_Impact_on_Jobs_2030_2400.csv", 2_400),
+        ("higgs", {"higgs/higgs_rows_0_9999_rounded.csv": 10_000, "higgs/higgs_random_10984_labelled_last.csv": 10_984,
+                   "higgs/HIGGS_uci_format_2000.csv": 2_000}),
+        ("higgs", {"higgs/lightgbm_binary.train.tsv": 7_000}),
+        ("movie_ratings", {"movielens/ml-latest-small.zip": 100_836}),
+        ("movies", {"movielens/ml-latest-small.zip": 9_742}),
+        ("jobs", {"ai_jobs_2030/AI_Impact_on_Jobs_2030_2400.csv": 2_400}),
     ],
-)
-def test_every_line_of_the_other_real_files_is_a_row(
-    spark: SparkSession, settings: Settings, shared_data: Path, subject: str, file: str, rows: int
+)  # fmt: skip
+def test_every_line_of_the_other_real_files_is_a_row_that_keeps_its_rules(
+    spark: SparkSession, settings: Settings, real_file: Callable[[str], Path], subject: str, files: dict[str, int]
 ) -> None:
-    outcome = ingest.main(ingest.parse_args([subject, str(shared_data / file)]), settings, spark)
-    assert (outcome.rows["bronze"], outcome.facts["quarantine_reasons"]) == (rows, {})
-
-
-@pytest.mark.parametrize(
-    ("subject", "file"),
-    [
-        ("higgs", "higgs/HIGGS_uci_format_2000.csv"),
-        ("traffic_counts", "uk_traffic/tris_tmu_2014/2014_TMU_Site_1129.csv"),
-        ("movie_ratings", "movielens/ml-latest-small.zip"),
-        ("movies", "movielens/ml-latest-small.zip"),
-        ("jobs", "ai_jobs_2030/AI_Impact_on_Jobs_2030_2400.csv"),
-    ],
-)
-def test_real_files_keep_their_rules(
-    spark: SparkSession, settings: Settings, shared_data: Path, subject: str, file: str
-) -> None:
-    ingest.main(ingest.parse_args([subject, str(shared_data / file)]), settings, spark)
-    outcome = validate.main(validate.parse_args(["--dataset", f"bronze.{subject}"]), settings, spark)
-    broken, quarantined = (outcome.facts[fact][f"bronze.{subject}"] for fact in ("broken", "quarantined"))
+    paths = [str(real_file(file)) for file in files]
+    outcome = ingest.main(ingest.parse_args([subject, *paths]), settings, spark)
+    assert (outcome.rows["bronze"], outcome.facts["quarantine_reasons"]) == (sum(files.values()), {})
+    judged = validate.main(validate.parse_args(["--dataset", f"bronze.{subject}"]), settings, spark)
+    broken, quarantined = (judged.facts[fact][f"bronze.{subject}"] for fact in ("broken", "quarantined"))
     assert (broken, quarantined) == ([], {})
 
 
 def test_a_file_of_which_too_much_is_refused_fails_validation(
-    spark: SparkSession, settings: Settings, shared_data: Path, tmp_path: Path
+    spark: SparkSession, settings: Settings, samples: Path, tmp_path: Path
 ) -> None:
-    lines = (shared_data / "higgs" / "HIGGS_uci_format_2000.csv").read_text().splitlines()
+    packed = samples / "higgs" / "HIGGS_uci_format_2000.csv.gz"
+    lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
     damaged = land(tmp_path, *lines[:1900], *[line.replace("e", "x") for line in lines[1900:]])
     ingest.main(ingest.parse_args(["higgs", str(damaged)]), settings, spark)
     with pytest.raises(ExpectationsFailedError, match=r"quarantine_share") as failed:

@@ -1,15 +1,14 @@
 """Choosing the champion: the first candidate has no right to win."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from contracts.pipelines import Gate
+from contracts.pipelines.parts import Gate
 from spark_apps.ml.choosing import Rated, choose
-from spark_apps.ml.metrics import Errors
+from spark_apps.ml.metrics import Probabilities
+from spark_apps.ml.paired import Difference
+from spark_apps.ml.regression_errors import Errors
 
-NOON = datetime(1995, 7, 9, 12, tzinfo=UTC)
-EARLIER, LATER = NOON.replace(hour=11), NOON.replace(hour=13)
+KNOWN = "was trained on rows until 1995-07-09T13:00:00+00:00; the holdout begins 1995-07-09T12:00:00+00:00"
 GATE = Gate(
     metric="mae", baseline="persistence", min_skill=0.05, must_beat_all_on=("mae", "poisson_deviance"), min_gain=0.01
 )
@@ -22,12 +21,12 @@ def errors(mae: float, deviance: float = 4.0) -> Errors:
 BASELINES = {"mean": errors(12.0, 9.0), "persistence": errors(10.0, 7.0), "rolling_mean_5": errors(9.5, 6.0)}
 
 
-def rated(version: int, own: Errors | None, trained_until: datetime = EARLIER) -> Rated:
-    return Rated(version=version, errors=own, trained_until=trained_until, columns=["lag_1", "lag_2"])
+def rated(version: int, own: Errors | Probabilities | None, **more: object) -> Rated:
+    return Rated.model_validate({"version": version, "errors": own, "columns": ["lag_1", "lag_2"], **more})
 
 
 def choice(candidate: Rated, champion: Rated | None = None, gate: Gate = GATE):
-    return choose(candidate, champion, BASELINES, gate, holdout_from=NOON)
+    return choose(candidate, champion, BASELINES, gate)
 
 
 def test_a_first_candidate_that_beats_every_baseline_becomes_champion():
@@ -88,7 +87,7 @@ def test_a_better_candidate_below_the_gate_does_not_replace_a_champion_that_got_
 
 
 def test_a_champion_that_was_trained_on_the_holdout_stays():
-    chosen = choice(rated(2, errors(8.0)), rated(1, errors(8.6), trained_until=LATER))
+    chosen = choice(rated(2, errors(8.0)), rated(1, errors(8.6), knows_holdout=KNOWN))
     assert not chosen.promote
     assert "champion 1 was trained on rows until 1995-07-09T13:00:00+00:00" in chosen.reason
 
@@ -105,3 +104,26 @@ def test_a_candidate_that_cannot_read_these_rows_is_not_promoted():
 def test_evaluating_the_champion_again_changes_nothing():
     chosen = choice(rated(1, errors(8.6)), rated(1, errors(8.6)))
     assert (chosen.promote, chosen.reason) == (False, "Version 1 is the champion already.")
+
+
+def probabilities(roc_auc: float, log_loss: float) -> Probabilities:
+    return Probabilities(
+        rows=100, roc_auc=roc_auc, roc_auc_sd=0.01, pr_auc=roc_auc, log_loss=log_loss, brier=0.2, ece=0.01,
+        ece_limit=0.02,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("roc_auc", "passes"), [(0.78, True), (0.77, False)])
+def test_an_area_under_a_curve_is_judged_by_what_it_lacks(roc_auc, passes):
+    gate = Gate(metric="roc_auc", baseline="prior", min_skill=0.55, must_beat_all_on=("log_loss",), min_gain=0.01)
+    chosen = choose(rated(1, probabilities(roc_auc, 0.57)), None, {"prior": probabilities(0.5, 0.69)}, gate)
+    assert chosen.promote is passes
+    assert f"roc_auc {roc_auc:.3f} against prior 0.500, a skill of {1 - (1 - roc_auc) / 0.5:.1%}" in chosen.reason
+
+
+@pytest.mark.parametrize(("error", "passes"), [(0.5, True), (1.0, False)])
+def test_a_difference_that_may_be_luck_is_not_promoted(error, passes):
+    test = Difference(mean=-1.4, standard_error=error, blocks=20)
+    chosen = choice(rated(1, errors(8.6), against_baseline=test))
+    assert chosen.promote is passes
+    assert ("the paired loss differs by -3.3600 to 0.5600 (95 %)" in chosen.reason) is not passes

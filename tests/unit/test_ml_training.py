@@ -12,8 +12,10 @@ from pyspark.testing import assertDataFrameEqual
 
 from contracts import pipelines
 from contracts.errors import QualityGateError
-from spark_apps.ml import algorithms, features, metrics, scoring, splits, training
+from contracts.pipelines.algorithms import combinations
+from spark_apps.ml import algorithms, features, metrics, paired, rating, regression_errors, scoring, splits, training
 from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.transforms import access_log_volume
 
 pytestmark = pytest.mark.spark
 
@@ -46,10 +48,15 @@ def log_rows(spark, path: Path) -> DataFrame:
 
 
 @pytest.fixture(scope="module")
-def morning(_spark_session, shared_data) -> DataFrame:
+def morning(_spark_session, samples) -> DataFrame:
     """Features of the real morning; collected once, used by every test below."""
-    built = features.build(log_rows(_spark_session, shared_data / "nasa_http" / "access_09jul1995_am.log"), SPEC)
+    built = features.build(log_rows(_spark_session, samples / "nasa_http" / "access_09jul1995_am.log"), SPEC)
     return _spark_session.createDataFrame(built.collect(), built.schema)
+
+
+def fit(frame: DataFrame, columns: list[str]):
+    [algorithm] = SPEC.algorithms
+    return algorithms.fit(frame, SPEC, columns, algorithm, next(combinations(algorithm)))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +68,7 @@ def fitted(morning) -> training.Fitted:
 
 def test_the_holdout_is_the_newest_part_whatever_the_order_of_rows(spark):
     split = splits.newest_as_holdout(numbered(spark, 10), ordered_by="minute_at", holdout_fraction=0.2)
-    assert split == splits.Split(
+    assert split == splits.TimeBounds(
         ordered_by="minute_at", train_from=minute(0), train_until=minute(7), holdout_from=minute(8),
         holdout_until=minute(9), train_rows=8, holdout_rows=2,
     )  # fmt: skip
@@ -89,7 +96,7 @@ def test_too_few_rows_make_no_split_and_say_what_is_missing(spark, n):
 
 @pytest.mark.parametrize(("train", "holdout", "enough"), [(240, 60, True), (239, 60, False), (240, 59, False)])
 def test_a_training_needs_enough_rows_in_both_parts(train, holdout, enough):
-    split = splits.Split(
+    split = splits.TimeBounds(
         ordered_by="minute_at", train_from=minute(0), train_until=minute(1), holdout_from=minute(2),
         holdout_until=minute(3), train_rows=train, holdout_rows=holdout,
     )  # fmt: skip
@@ -99,15 +106,20 @@ def test_a_training_needs_enough_rows_in_both_parts(train, holdout, enough):
 def test_a_champion_is_compared_on_rows_it_has_not_seen_where_there_are_enough(spark):
     frame = numbered(spark, 10)
     split = splits.newest_as_holdout(frame, ordered_by="minute_at", holdout_fraction=0.5)
-    assert splits.unseen_by_both(frame, split, minute(4), min_rows=3) == split
-    narrowed = splits.unseen_by_both(frame, split, minute(6), min_rows=3)
+    until = {m: split.model_copy(update={"train_until": minute(m)}) for m in (4, 6, 7)}
+    assert splits.unseen_by_both(frame, split, until[4], min_rows=3) == split
+    assert splits.known_to(until[4], split) == ""
+    narrowed = splits.unseen_by_both(frame, split, until[6], min_rows=3)
     assert (narrowed.holdout_from, narrowed.holdout_rows, narrowed.train_rows) == (minute(7), 3, 5)
-    assert splits.unseen_by_both(frame, split, minute(7), min_rows=3) == split
+    assert splits.known_to(until[6], narrowed) == ""
+    assert splits.unseen_by_both(frame, split, until[7], min_rows=3) == split
+    assert "was trained on rows until 1995-07-09T12:07:00+00:00; the holdout begins" in splits.known_to(until[7], split)
 
 
 def test_errors_of_predictors_are_what_a_hand_calculation_gives(spark):
     frame = spark.createDataFrame([(0, 0.0), (2, 4.0), (4, 2.0)], "requests bigint, lag_1 double")
-    found = metrics.regression(frame, label="requests", predictors={"mean": F.lit(2.0), "persistence": F.col("lag_1")})
+    predictors = {"mean": F.lit(2.0), "persistence": F.col("lag_1")}
+    found = regression_errors.measure(frame, label="requests", predictors=predictors)
     assert list(found) == ["mean", "persistence"]
     mean, lag = found["mean"], found["persistence"]
     assert (mean.rows, mean.mae, mean.bias) == (3, pytest.approx(4 / 3), 0.0)
@@ -122,15 +134,15 @@ def test_errors_of_predictors_are_what_a_hand_calculation_gives(spark):
 
 def test_a_constant_label_has_no_r2_and_no_rows_have_no_errors(spark):
     frame = spark.createDataFrame([(3, 1.0), (3, 5.0)], "requests bigint, lag_1 double")
-    found = metrics.regression(frame, label="requests", predictors={"persistence": F.col("lag_1")})
+    found = regression_errors.measure(frame, label="requests", predictors={"persistence": F.col("lag_1")})
     assert found["persistence"].r2 is None
     assert "r2" not in found["persistence"].numbers()
     with pytest.raises(ValueError, match="no rows"):
-        metrics.regression(frame.limit(0), label="requests", predictors={"persistence": F.col("lag_1")})
+        regression_errors.measure(frame.limit(0), label="requests", predictors={"persistence": F.col("lag_1")})
 
 
 def test_the_table_for_people_begins_with_the_baselines(fitted):
-    table = metrics.table(fitted.errors, "persistence")
+    table = metrics.table(fitted.errors, SPEC)
     assert [row["predictor"] for row in table] == ["mean", "persistence", "rolling_mean_5", "candidate"]
     assert {row["rows"] for row in table} == {141}
     assert table[1]["skill_vs_persistence"] == 0.0
@@ -152,10 +164,15 @@ def test_calendar_columns_wait_until_their_cycle_was_seen_twice(rows, left_out):
 
 def test_every_kind_of_column_reaches_the_model(spark, morning):
     frame = features.trainable(morning, SPEC)
-    model = algorithms.fit(frame, SPEC, SPEC.features.columns)
-    names = model.stages[1].getInputCols()
-    assert len(names) == 9 + 2 + 7
-    assert {"log_lag_1", "log_mean_60", "in_hour_sin", "is_weekday_1", "is_weekday_7"} <= set(names)
+    model = fit(frame, SPEC.features.columns)
+    numbers, everything = (
+        stage.getInputCols() for stage in model.stages if type(stage).__name__ == "VectorAssembler"
+    )
+    assert len(numbers) == 9 + 2
+    assert {"log_lag_1", "log_mean_60", "in_hour_sin"} <= set(numbers)
+    assert everything == ["scaled", "is_weekday"]
+    # A Sunday: weekdays 0 to 7, and what is unknown is all zeros.
+    assert model.stages[-1].numFeatures == 11 + 8
     predicted = model.transform(frame).agg(F.min(PREDICTION), F.count(PREDICTION)).collect()[0]
     assert predicted[0] > 0
     assert predicted[1] == frame.count()
@@ -171,8 +188,8 @@ def test_the_real_morning_has_720_minutes_of_which_7_are_silent(morning):
     assert features.forecastable(morning, SPEC.features.columns).count() == 706
 
 
-def test_every_minute_of_a_pieced_log_that_counts_as_seen_is_what_the_whole_log_has(spark, shared_data):
-    nasa = shared_data / "nasa_http"
+def test_every_minute_of_a_pieced_log_that_counts_as_seen_is_what_the_whole_log_has(spark, samples):
+    nasa = samples / "nasa_http"
     built = features.build(log_rows(spark, nasa / "NASA_short.log"), SPEC)
     labelled = built.where(F.col("requests").isNotNull())
     # Pieces of 1, 3, 6, 21, 26 and 28 July with 131 minutes that have requests: both ends of most are cut.
@@ -218,8 +235,8 @@ def test_the_hour_of_a_single_morning_loses_in_rolling_validation(morning):
     for start, end in ((225, 310), (310, 394), (394, 479), (479, 564)):
         past = frame.where(F.col("minute_at") < F.lit(instants[start]))
         coming = frame.where(F.col("minute_at").between(F.lit(instants[start]), F.lit(instants[end - 1])))
-        models = {name: algorithms.fit(past, SPEC, columns) for name, columns in tried.items()}
-        errors = training.rate(coming, models, SPEC, train_mean=1.0)
+        models = {name: fit(past, columns) for name, columns in tried.items()}
+        errors = rating.measure(rating.answered(past, coming, models, SPEC), SPEC)
         for name in tried:
             mae[name].append(errors[name].mae)
     mean = {name: sum(found) / len(found) for name, found in mae.items()}
@@ -244,13 +261,12 @@ def test_the_holdout_does_not_touch_the_fit(morning, fitted):
     spoiled = frame.withColumn("requests", F.when(in_holdout, F.col("requests") * 7).otherwise(F.col("requests")))
     again = training.fit_and_rate(spoiled, split, SPEC)
     assert list(again.model.stages[-1].coefficients) == list(fitted.model.stages[-1].coefficients)
-    assert again.train_mean == fitted.train_mean
     assert again.errors["candidate"].mae > 2 * fitted.errors["candidate"].mae
 
 
 def test_two_models_are_rated_on_the_same_rows_without_seeing_each_other(morning, fitted):
     holdout = features.trainable(morning, SPEC).where(F.col("minute_at") >= F.lit(minute(100)))
-    both = training.rate(holdout, {"a": fitted.model, "b": fitted.model}, SPEC, fitted.train_mean)
+    both = rating.measure(rating.answered(morning, holdout, {"a": fitted.model, "b": fitted.model}, SPEC), SPEC)
     assert list(both) == ["mean", "persistence", "rolling_mean_5", "a", "b"]
     assert both["a"] == both["b"]
 
@@ -268,7 +284,7 @@ def test_forecasts_cover_each_stretch_and_the_minute_after_it(spark, fitted):
 
 
 def test_a_transform_that_looks_ahead_stops_the_build(spark, monkeypatch):
-    honest = features._TRANSFORMS["minute_series"]
+    honest = access_log_volume.features
 
     def leaking(rows, series):
         made = honest(rows, series)
@@ -279,6 +295,39 @@ def test_a_transform_that_looks_ahead_stops_the_build(spark, monkeypatch):
         "requested_at timestamp, utc_offset_min int",
     )
     features.refuse_look_ahead(rows, features.build(rows, SPEC), SPEC)
-    monkeypatch.setitem(features._TRANSFORMS, "minute_series", leaking)
+    monkeypatch.setattr(access_log_volume, "features", leaking)
     with pytest.raises(QualityGateError, match="columns that use the future: lag_1"):
         features.refuse_look_ahead(rows, features.build(rows, SPEC), SPEC)
+
+
+def test_a_paired_test_is_what_a_hand_calculation_gives(spark):
+    # Blocks of ten minutes: losses differ by -1 and -3 in the first, by -2 in the second.
+    rows = [(minute(0), 10, 9.0, 8.0), (minute(9), 10, 10.0, 7.0), (minute(10), 10, 11.0, 13.0)]
+    frame = spark.createDataFrame(rows, "minute_at timestamp, requests bigint, ours double, theirs double")
+    found = paired.difference(frame, SPEC, F.col("ours"), F.col("theirs"))
+    assert (found.blocks, found.mean) == (2, pytest.approx((-1 - 3 - 2) / 3))
+    # Sums -4 and -2 of 2 and 1 rows: each is its size times the mean, so nothing is left that differs.
+    assert found.standard_error == pytest.approx(0.0, abs=1e-9)
+    swapped = paired.difference(frame, SPEC, F.col("theirs"), F.col("ours"))
+    assert swapped.mean == -found.mean
+    uneven = frame.where("ours <> 10")
+    both = paired.difference(uneven, SPEC, F.col("ours"), F.col("theirs"))
+    # Differences -1 and -2: mean -1.5, deviations 0.5; (0.5 * 2 / 1) ** 0.5 / 2.
+    assert (both.mean, both.standard_error) == (-1.5, pytest.approx(0.5))
+    assert (both.low, both.high) == (pytest.approx(-2.48), pytest.approx(-0.52))
+
+
+def test_one_block_says_nothing_about_luck_and_no_rows_are_an_error(spark):
+    frame = spark.createDataFrame([(minute(0), 1, 1.0)], "minute_at timestamp, requests bigint, ours double")
+    assert paired.difference(frame, SPEC, F.col("ours"), F.lit(0.0)).high == math.inf
+    with pytest.raises(ValueError, match="no rows"):
+        paired.difference(frame.limit(0), SPEC, F.col("ours"), F.lit(0.0))
+
+
+def test_the_model_of_the_real_morning_is_better_than_persistence_beyond_luck(morning, fitted):
+    frame = features.trainable(morning, SPEC)
+    split = splits.of(frame, SPEC)
+    rated = rating.answered(split.train(frame), split.holdout(frame), {"x": fitted.model}, SPEC)
+    test = rating.against_baseline(rated, "x", SPEC)
+    assert test.mean == pytest.approx(fitted.errors["candidate"].mae - fitted.errors["persistence"].mae, abs=1e-9)
+    assert (test.blocks, test.high < 0) == (15, True)

@@ -8,6 +8,7 @@ import yaml
 from contracts import pipelines
 from contracts.errors import ConfigurationError
 from contracts.pipelines import PIPELINES
+from contracts.pipelines.algorithms import combinations
 
 GOOD = yaml.safe_load((PIPELINES / "access_log_volume.yaml").read_text())
 
@@ -19,9 +20,9 @@ def written(folder: Path, **changes: object) -> Path:
         *groups, field = path.split("__")
         place = said
         for group in groups:
-            place = place[group]
+            place = place[int(group) if group.isdigit() else group]
         place[field] = value
-    (folder / "access_log_volume.yaml").write_text(yaml.safe_dump(said))
+    (folder / f"{said['name']}.yaml").write_text(yaml.safe_dump(said))
     return folder
 
 
@@ -41,8 +42,8 @@ def test_the_volume_pipeline_names_its_columns_in_snapshot_order():
     [
         ({"split__holdout_fraction": 1.5}, ["split.holdout_fraction", "1.5", "less than 1"]),
         ({"compute_profile": "enormous"}, ["compute_profile", "'enormous'", "'small'"]),
-        ({"algorithm__name": "deep_thought"}, ["algorithm.name", "'deep_thought'", "'poisson_glm'"]),
-        ({"algorithm__reg_parm": 0.1}, ["algorithm.reg_parm", "0.1", "reg_param", "max_iter"]),
+        ({"algorithms__0__name": "deep_thought"}, ["algorithms.0.name", "'deep_thought'", "'generalized_linear'"]),
+        ({"algorithms__0__reg_parm": 0.1}, ["algorithms.0.reg_parm", "0.1", "reg_param", "max_iter"]),
         ({"features__lags_min": [1, 0]}, ["features.lags_min", "[1, 0]", "1 or more"]),
         ({"features__lags_min": [1, 1]}, ["features.lags_min", "once"]),
         ({"features__max_silence_min": "long"}, ["features.max_silence_min", "'long'", "integer"]),
@@ -54,13 +55,88 @@ def test_the_volume_pipeline_names_its_columns_in_snapshot_order():
         ({"schedule__cron": "30 24 * * *"}, ["schedule.cron", "hour", "0-23"]),
         ({"schedule__cron": "61 4 * * *"}, ["schedule.cron", "minute", "0-59"]),
         ({"schedule__timezone": "Mars/Olympus"}, ["schedule.timezone", "'Mars/Olympus'", "IANA"]),
-        ({"name": "other"}, ["name", "'other'", "access_log_volume"]),
+        ({"algorithms__0__link": "identity"}, ["algorithms.0", "family poisson needs link log"]),
+        ({"algorithms__0__max_iter": 0}, ["algorithms.0.max_iter", "found 0", "greater than or equal to 1"]),
+        ({"algorithms__0__reg_param": [0.0, 0.1]}, ["search is required"]),
+        ({"algorithms": [{"name": "gbt"}, {"name": "gbt"}]}, ["each algorithm may stand in algorithms once"]),
+        ({"algorithms": [{"name": "logistic_regression"}]}, ["logistic_regression cannot do regression", "gbt"]),
+        ({"gate__metric": "roc_auc"}, ["regression is not measured by roc_auc", "mae"]),
+        ({"ordered_by": None}, ["ordered_by is required"]),
+        ({"split__kind": "coin"}, ["split.kind", "'coin'", "'time'"]),
+        ({"split": {"kind": "files", "train": "a", "holdout": "b", "min_train_rows": 2, "min_holdout_rows": 2}},
+         ["silver.access_log is none"]),
     ],
 )
 def test_a_wrong_value_is_refused_with_file_field_value_and_what_is_allowed(tmp_path, changes, names):
     with pytest.raises(ConfigurationError) as refusal:
         pipelines.load("access_log_volume", written(tmp_path, **changes))
     for part in ["access_log_volume.yaml", *names]:
+        assert part in str(refusal.value)
+
+
+def test_a_pipeline_is_named_like_its_file(tmp_path):
+    written(tmp_path)
+    (tmp_path / "other.yaml").write_text((tmp_path / "access_log_volume.yaml").read_text())
+    with pytest.raises(ConfigurationError, match=r"field name: found 'access_log_volume'; required other"):
+        pipelines.load("other", tmp_path)
+
+
+SEARCH = {"method": "grid", "metric": "mae"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "search", "names"),
+    [
+        ({"name": "gbt", "max_depth": {"low": 2, "high": 6}}, SEARCH, ["a grid cannot try a range"]),
+        ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"trials": 3}, ["search.trials must go"]),
+        ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"method": "random"}, ["search.trials is required", "random"]),
+        ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"metric": "brier"}, ["regression is not measured by brier"]),
+        ({"name": "gbt", "max_depth": [2]}, SEARCH, ["algorithms.0.max_depth"]),
+        ({"name": "gbt", "max_depth": {"low": 6, "high": 2}}, SEARCH, ["algorithms.0.max_depth"]),
+        ({"name": "gbt", "max_depth": {"low": 2, "hihg": 6}}, SEARCH, ["algorithms.0.max_depth"]),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_refused(tmp_path, algorithm, search, names):
+    folder = written(tmp_path, algorithms=[algorithm], search=search)
+    with pytest.raises(ConfigurationError) as refusal:
+        pipelines.load("access_log_volume", folder)
+    for part in names:
+        assert part in str(refusal.value)
+
+
+def test_every_combination_of_lists_is_tried(tmp_path):
+    listed = {"name": "gbt", "max_depth": [2, 6], "max_iter": [10, 20]}
+    [gbt] = pipelines.load("access_log_volume", written(tmp_path, algorithms=[listed], search=SEARCH)).algorithms
+    tried = [(one["max_iter"], one["max_depth"]) for one in combinations(gbt)]
+    assert tried == [(10, 2), (10, 6), (20, 2), (20, 6)]
+    assert {one["step_size"] for one in combinations(gbt)} == {0.1}
+
+
+HIGGS = yaml.safe_load((PIPELINES / "higgs.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"features": {"kind": "table", "numeric": ["m_bb", "mbb"]}}, ["bronze.higgs has no column mbb", "m_wbb"]),
+        ({"features": {"kind": "table", "numeric": ["label"]}}, ["the label label cannot be a feature"]),
+        ({"features": {"kind": "table"}}, ["features", "at least one column"]),
+        ({"features": {"kind": "tabel"}}, ["features.kind", "'tabel'", "'table'"]),
+        ({"label": "signal"}, ["bronze.higgs has no column signal"]),
+        ({"gate__baseline": "mean"}, ["'mean' must be one of prior"]),
+        ({"search": None}, ["search is required"]),
+        ({"algorithms": [{"name": "linear_svc"}]}, ["calibration needs probabilities", "no linear_svc"]),
+    ],
+)
+def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, names):
+    said = yaml.safe_load(yaml.safe_dump(HIGGS))
+    for path, value in changes.items():
+        *groups, field = path.split("__")
+        (said[groups[0]] if groups else said)[field] = value
+    (tmp_path / "higgs.yaml").write_text(yaml.safe_dump(said))
+    with pytest.raises(ConfigurationError) as refusal:
+        pipelines.load("higgs", tmp_path)
+    for part in ["higgs.yaml", *names]:
         assert part in str(refusal.value)
 
 

@@ -97,7 +97,7 @@ def test_a_registered_model_says_where_it_came_from_and_predicts_the_same(shared
     assert (found.tags["git_revision"], found.tags["seed"], found.tags["stage"]) == ("abc", "20", CHALLENGER)
     assert found.tags["spec_hash"] == SPEC.model_copy(update={"name": "origin"}).hash
     assert json.loads(found.tags["snapshot_provenance"]) == {"table_version": 3}
-    assert (found.trained_until, found.columns) == (split.train_until, fitted.columns)
+    assert (found.split, found.columns) == (split, fitted.columns)
     assert run.data.params["reg_param"] == "0.01"
     assert run.data.metrics["mae"] == fitted.errors["candidate"].mae
     assert [row["predictor"] for row in table["rows"]] == ["mean", "persistence", "rolling_mean_5", "candidate"]
@@ -247,7 +247,7 @@ def test_a_decision_is_the_same_whenever_it_was_asked():
 
 
 def test_pointers_survive_a_round_trip_and_refuse_another_pipeline(tmp_path):
-    split = splits.Split(
+    split = splits.TimeBounds(
         ordered_by="minute_at", train_from=START, train_until=START, holdout_from=START + timedelta(minutes=1),
         holdout_until=START + timedelta(minutes=2), train_rows=1, holdout_rows=2,
     )  # fmt: skip
@@ -258,7 +258,6 @@ def test_pointers_survive_a_round_trip_and_refuse_another_pipeline(tmp_path):
         snapshot=SNAPSHOT,
         version=1,
         run_id="r",
-        train_mean=2.5,
         split=split,
     )
     candidate.write(tmp_path / "candidate.json")

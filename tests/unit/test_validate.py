@@ -86,9 +86,7 @@ def window(tmp_path: Path, day: date) -> str:
 
 
 def verdict_of(settings: Settings, day: date) -> verdicts.Verdict:
-    return verdicts.of_window(
-        ops.connect(settings.ops_database), "silver.access_log", Window(first_day=day, last_day=day)
-    )
+    return verdicts.of(ops.connect(settings.ops_database), "silver.access_log", Window(first_day=day, last_day=day))
 
 
 def test_good_rows_pass_and_what_was_judged_is_on_record(spark: SparkSession, lake: Settings, tmp_path: Path) -> None:
@@ -171,7 +169,7 @@ def test_an_empty_window_fails_and_says_what_to_look_at(spark: SparkSession, lak
 
 
 def test_days_that_nobody_judged_have_no_verdict(lake: Settings) -> None:
-    with pytest.raises(QualityGateError, match="no verdict about these days"):
+    with pytest.raises(QualityGateError, match="no verdict about these arrival days"):
         verdict_of(lake, date(2020, 1, 1))
 
 
@@ -289,8 +287,8 @@ def test_no_page_asks_another_site_for_anything(spark: SparkSession, settings: S
 # ----- the rules and real lines
 
 
-def test_no_line_of_the_real_logs_breaks_a_quarantining_rule(spark: SparkSession, shared_data: Path) -> None:
-    nasa, other = shared_data / "nasa_http", shared_data / "other_access_logs" / "apache_combined_first3000.log"
+def test_no_line_of_the_real_logs_breaks_a_quarantining_rule(spark: SparkSession, samples: Path) -> None:
+    nasa, other = samples / "nasa_http", samples / "apache_combined" / "apache_combined_first3000.log"
     logs = [other, nasa / "NASA_short.log", nasa / "access_09jul1995_am.log", nasa / "NASA_access_log_Aug95_sample.log"]
     lines = [text for log in logs for text in log.read_bytes().split(b"\n") if text]
     raw = spark.createDataFrame([(n, text) for n, text in enumerate(lines)], "n int, line binary")
@@ -344,6 +342,8 @@ def test_the_digest_does_not_depend_on_order_and_tells_nulls_apart(spark: SparkS
     [
         [], ["--dataset", "silver.access_log"], ["--window", "w"], ["--dataset", "nope", "--window", "w"],
         ["--dataset", "silver.access_log", "--window", "w", "--snapshot", "s"], ["--snapshot", "s", "--window", "w"],
+        ["--dataset", "bronze.higgs", "--at", "v", "--window", "w"], ["--snapshot", "s", "--at", "v"],
+        ["--dataset", "bronze.higgs", "--dataset", "bronze.jobs", "--at", "v"],
         ["--dataset", "features.access_log_volume", "--window", "w"], ["--data", "silver.access_log", "--window", "w"],
     ],
 )  # fmt: skip

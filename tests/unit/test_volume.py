@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
-from contracts.pipelines import MinuteSeries
+from contracts.pipelines.features import MinuteSeries
 from spark_apps.ml import leakage
 from spark_apps.transforms import access_log_volume
 from spark_apps.transforms.access_log_volume import features, minutes

@@ -1,0 +1,165 @@
+"""Algorithms by name, with their hyperparameters: one value each, or what a search may choose from.
+
+Names and meanings of hyperparameters are those of Spark ML, in snake case.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Annotated, Any, Literal, Self, TypeVar, Union
+
+from pydantic import BaseModel, Field, model_validator
+
+from contracts.pipelines.parts import SPEC
+
+Task = Literal["regression", "classification"]
+
+
+class Range(BaseModel):
+    """Any number from ``low`` to ``high``, for random and Bayesian search; ``log`` spreads tries over magnitudes."""
+
+    model_config = SPEC
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be below high, and above 0 where log is true")
+        return self
+
+
+_T = TypeVar("_T")
+Searched = Union[_T, Annotated[tuple[_T, ...], Field(min_length=2)], Range]  # noqa: UP007 - mypy knows no other alias
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Mix = Annotated[float, Field(ge=0.0, le=1.0)]
+Depth = Annotated[int, Field(ge=1, le=30)]
+Bins = Annotated[int, Field(ge=2)]
+
+
+class LogisticRegression(BaseModel):
+    """Binomial logistic regression."""
+
+    model_config = SPEC
+
+    name: Literal["logistic_regression"]
+    reg_param: Searched[NotNegative] = 0.0
+    elastic_net_param: Searched[Mix] = 0.0
+    max_iter: Searched[Count] = 100
+
+
+class LinearSvc(BaseModel):
+    """Linear support vector machine. It has no probabilities: its margin becomes one by a logistic function."""
+
+    model_config = SPEC
+
+    name: Literal["linear_svc"]
+    reg_param: Searched[NotNegative] = 0.0
+    max_iter: Searched[Count] = 100
+
+
+class RandomForest(BaseModel):
+    """Random forest, for classes or numbers."""
+
+    model_config = SPEC
+
+    name: Literal["random_forest"]
+    num_trees: Searched[Count] = 20
+    max_depth: Searched[Depth] = 5
+    min_instances_per_node: Searched[Count] = 1
+    max_bins: Searched[Bins] = 32
+    subsampling_rate: Searched[Share] = 1.0
+
+
+class Gbt(BaseModel):
+    """Gradient-boosted trees, for two classes or numbers."""
+
+    model_config = SPEC
+
+    name: Literal["gbt"]
+    max_iter: Searched[Count] = 20
+    max_depth: Searched[Depth] = 5
+    step_size: Searched[Share] = 0.1
+    min_instances_per_node: Searched[Count] = 1
+    max_bins: Searched[Bins] = 32
+    subsampling_rate: Searched[Share] = 1.0
+
+
+class NaiveBayes(BaseModel):
+    """Naive Bayes. All but the Gaussian need features that are never negative."""
+
+    model_config = SPEC
+
+    name: Literal["naive_bayes"]
+    model_type: Literal["gaussian", "multinomial", "complement", "bernoulli"] = "gaussian"
+    smoothing: Searched[Positive] = 1.0
+
+
+class LinearRegression(BaseModel):
+    """Least squares with elastic net."""
+
+    model_config = SPEC
+
+    name: Literal["linear_regression"]
+    reg_param: Searched[NotNegative] = 0.0
+    elastic_net_param: Searched[Mix] = 0.0
+    max_iter: Searched[Count] = 100
+
+
+class GeneralizedLinear(BaseModel):
+    """Generalized linear model. With a log link the label's own lags enter as log1p, because the link multiplies."""
+
+    model_config = SPEC
+
+    name: Literal["generalized_linear"]
+    family: Literal["gaussian", "poisson", "gamma"]
+    link: Literal["identity", "log"]
+    reg_param: Searched[NotNegative] = 0.0
+    max_iter: Searched[Count] = 25
+
+    @model_validator(mode="after")
+    def _can_be_fitted(self) -> Self:
+        if self.link == "identity" and self.family != "gaussian":
+            # Spark logs that the solver failed, and returns a model all the same.
+            raise ValueError(f"family {self.family} needs link log: with identity its mean may turn negative")
+        return self
+
+
+Algorithm = Annotated[
+    LogisticRegression | LinearSvc | RandomForest | Gbt | NaiveBayes | LinearRegression | GeneralizedLinear,
+    Field(discriminator="name"),
+]
+
+#: What each algorithm can do.
+TASKS: dict[str, tuple[Task, ...]] = {
+    "logistic_regression": ("classification",),
+    "linear_svc": ("classification",),
+    "random_forest": ("classification", "regression"),
+    "gbt": ("classification", "regression"),
+    "naive_bayes": ("classification",),
+    "linear_regression": ("regression",),
+    "generalized_linear": ("regression",),
+}
+
+
+def hyperparameters(algorithm: Algorithm) -> dict[str, Any]:
+    """Every hyperparameter by name: a value, a tuple of values or a Range to choose from."""
+    return {name: getattr(algorithm, name) for name in type(algorithm).model_fields if name != "name"}
+
+
+def is_searched(algorithm: Algorithm) -> bool:
+    """Whether any hyperparameter is left to a search."""
+    return any(isinstance(value, tuple | Range) for value in hyperparameters(algorithm).values())
+
+
+def combinations(algorithm: Algorithm) -> Iterator[dict[str, Any]]:
+    """Every combination of listed values, the last hyperparameter changing first; Ranges have no such list."""
+    given = hyperparameters(algorithm)
+    lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
+    for values in product(*lists):
+        yield dict(zip(given, values, strict=True))

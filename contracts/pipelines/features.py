@@ -1,0 +1,155 @@
+"""Which columns a model sees, by kind of dataset. A further kind is a class here and a transform."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from contracts.pipelines.parts import SPEC
+
+Steps = Annotated[int, Field(ge=1)]
+
+
+class MinuteSeries(BaseModel):
+    """Features of one minute from the minutes before it. All numbers of minutes count back from that minute."""
+
+    model_config = SPEC
+
+    kind: Literal["minute_series"]
+    lags_min: tuple[int, ...] = Field(min_length=1)
+    rolling_means_min: tuple[int, ...] = ()
+    calendar: tuple[Literal["hour", "weekday"], ...] = ()
+    #: A calendar feature enters the model when the training part covers its cycle (day, week) this many times:
+    #: within one cycle it cannot be told from a trend.
+    calendar_min_cycles: int = Field(default=2, ge=1)
+    #: A longer silence ends a fragment: what follows is missing, not zero.
+    max_silence_min: int = Field(ge=1, le=1440)
+    #: The first (last) minute of a fragment counts as seen whole when a request lies this close to its start (end).
+    edge_tolerance_s: int = Field(ge=0, le=59)
+
+    @field_validator("lags_min", "rolling_means_min")
+    @classmethod
+    def _looks_back(cls, minutes: tuple[int, ...]) -> tuple[int, ...]:
+        if any(m < 1 for m in minutes):
+            raise ValueError("minutes count back from the forecast minute, so each must be 1 or more")
+        if len(set(minutes)) != len(minutes):
+            raise ValueError("each number of minutes may appear once")
+        return minutes
+
+    @property
+    def lags(self) -> dict[str, int]:
+        """Column name to minutes back, e.g. ``{"lag_1": 1}``."""
+        return {f"lag_{minutes}": minutes for minutes in self.lags_min}
+
+    @property
+    def rolling_means(self) -> dict[str, int]:
+        """Column name to length in minutes, e.g. ``{"mean_5": 5}``."""
+        return {f"mean_{minutes}": minutes for minutes in self.rolling_means_min}
+
+    @property
+    def counts(self) -> list[str]:
+        """Columns on the label's own scale: a model with a log link sees their log1p."""
+        return [*self.lags, *self.rolling_means]
+
+    @property
+    def numeric(self) -> list[str]:
+        """Columns that are numbers on a scale of their own."""
+        return ["hour_sin", "hour_cos"] if "hour" in self.calendar else []
+
+    @property
+    def codes(self) -> list[str]:
+        """Columns of whole numbers in an order, of which a linear model sees one column each value."""
+        return ["weekday"] if "weekday" in self.calendar else []
+
+    @property
+    def categories(self) -> list[str]:
+        """Columns of names without an order."""
+        return []
+
+    @property
+    def columns(self) -> list[str]:
+        """Every feature column of the snapshot, in its order."""
+        return [*self.counts, *self.numeric, *self.codes]
+
+
+class TableColumns(BaseModel):
+    """Columns of the dataset as they stand, one example a row."""
+
+    model_config = SPEC
+
+    kind: Literal["table"]
+    numeric: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    #: What a missing number becomes, learned from the training part; without it such rows are left out, and counted.
+    impute: Literal["mean", "median"] | None = None
+
+    @model_validator(mode="after")
+    def _has_columns(self) -> Self:
+        if not self.columns:
+            raise ValueError("at least one column is required in numeric or categories")
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("each column may appear once")
+        return self
+
+    @property
+    def counts(self) -> list[str]:
+        return []
+
+    @property
+    def codes(self) -> list[str]:
+        return []
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.numeric, *self.categories]
+
+
+class RegularSeries(BaseModel):
+    """Features of one step of a regular series from earlier steps of the same group. Steps count back from it."""
+
+    model_config = SPEC
+
+    kind: Literal["regular_series"]
+    #: Column that names the series a row belongs to, and the one that says when the step begins.
+    group: str
+    at: str
+    step_min: int = Field(ge=1, le=1440)
+    lags_steps: tuple[Steps, ...] = Field(min_length=1)
+    rolling_means_steps: tuple[Steps, ...] = ()
+    calendar: tuple[Literal["slot", "weekday"], ...] = ()
+
+    @field_validator("lags_steps", "rolling_means_steps")
+    @classmethod
+    def _once(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(steps)) != len(steps):
+            raise ValueError("each number of steps may appear once")
+        return steps
+
+    @field_validator("step_min")
+    @classmethod
+    def _divides_the_day(cls, step_min: int) -> int:
+        if 1440 % step_min:
+            raise ValueError("the step must divide the day, so that a slot is the same time every day")
+        return step_min
+
+    @property
+    def counts(self) -> list[str]:
+        return [*(f"lag_{n}" for n in self.lags_steps), *(f"mean_{n}" for n in self.rolling_means_steps)]
+
+    @property
+    def numeric(self) -> list[str]:
+        return []
+
+    @property
+    def codes(self) -> list[str]:
+        return list(self.calendar)
+
+    @property
+    def categories(self) -> list[str]:
+        return [self.group]
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.counts, *self.codes, *self.categories]
+
+
+Features = Annotated[MinuteSeries | TableColumns | RegularSeries, Field(discriminator="kind")]

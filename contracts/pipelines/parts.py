@@ -1,0 +1,143 @@
+"""How a workload is split, searched, judged and scheduled."""
+
+import re
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+SPEC = ConfigDict(frozen=True, extra="forbid")
+
+_CRON_FIELD = re.compile(r"^(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*$")
+_CRON_LIMITS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+
+RegressionMetric = Literal["mae", "rmse", "poisson_deviance"]
+ProbabilityMetric = Literal["roc_auc", "pr_auc", "log_loss", "brier"]
+Metric = RegressionMetric | ProbabilityMetric
+
+
+class TimeSplit(BaseModel):
+    """The holdout is the newest part. Fewer rows than the minimum end a training as ``not_enough_data``."""
+
+    model_config = SPEC
+
+    kind: Literal["time"]
+    holdout_fraction: float = Field(gt=0.0, lt=1.0)
+    min_train_rows: int = Field(ge=2)
+    min_holdout_rows: int = Field(ge=2)
+
+
+class GroupTimeSplit(BaseModel):
+    """The holdout is the newest part of each group."""
+
+    model_config = SPEC
+
+    kind: Literal["group_time"]
+    holdout_fraction: float = Field(gt=0.0, lt=1.0)
+    min_train_rows: int = Field(ge=2)
+    min_holdout_rows: int = Field(ge=2)
+
+
+class FileSplit(BaseModel):
+    """The holdout is the rows of some landed files; rows of files that neither pattern fits are not used.
+
+    Patterns are those of a shell (``*.csv``). Holdout rows that occur among the training rows, each numeric column
+    of ``twin_columns`` closer than ``twin_distance``, are left out, and counted.
+    """
+
+    model_config = SPEC
+
+    kind: Literal["files"]
+    train: str
+    holdout: str
+    twin_columns: tuple[str, ...] = ()
+    twin_distance: float = Field(default=0.0, ge=0.0)
+    min_train_rows: int = Field(ge=2)
+    min_holdout_rows: int = Field(ge=2)
+
+
+Split = Annotated[TimeSplit | GroupTimeSplit | FileSplit, Field(discriminator="kind")]
+
+
+class Search(BaseModel):
+    """How the algorithms' hyperparameters are chosen: inside the training part, by folds of it.
+
+    Folds of ordered rows are rolling-origin (train on the past, validate on what comes next), of others random by key.
+    """
+
+    model_config = SPEC
+
+    method: Literal["grid", "random", "bayesian"]
+    #: Fits of each algorithm; a grid tries every combination and takes no number.
+    trials: int | None = Field(default=None, ge=1)
+    folds: int = Field(default=3, ge=2, le=20)
+    metric: Metric
+    #: Trials that are fitted at the same time.
+    parallelism: int = Field(default=1, ge=1, le=16)
+    #: A trial that is worse than the median of the others after a fold gets no further fold.
+    stop_hopeless: bool = True
+
+
+class Calibration(BaseModel):
+    """How probabilities are made to mean what they say: on rows that the scoring model has not seen, by folds."""
+
+    model_config = SPEC
+
+    #: Platt keeps the order of rows; isotonic bends more, and makes ties that cost ranking.
+    method: Literal["platt", "isotonic"]
+    folds: int = Field(default=5, ge=2, le=20)
+
+
+class Gate(BaseModel):
+    """When a candidate may become champion. Skill is ``1 - loss / loss of the baseline``.
+
+    The loss of an error is the error itself, of an area under a curve what it lacks to 1.
+    """
+
+    model_config = SPEC
+
+    metric: Metric
+    #: The predictor that ``min_skill`` is measured against.
+    baseline: str
+    min_skill: float = Field(ge=0.0, lt=1.0)
+    #: Metrics that must be better than those of every baseline, whatever ``metric`` says.
+    must_beat_all_on: tuple[Metric, ...] = ()
+    #: A champion is replaced only by a candidate whose loss is smaller by at least this share.
+    min_gain: float = Field(ge=0.0, lt=1.0)
+
+
+class Schedule(BaseModel):
+    """When to retrain and on which days: five-field cron in a named time zone, and when a run is called late."""
+
+    model_config = SPEC
+
+    cron: str
+    timezone: str = "UTC"
+    deadline_min: int = Field(gt=0)
+    #: Days of arrival that a training looks back on, its last day included; a landed table is taken whole.
+    window_days: int = Field(default=28, ge=1, le=3660)
+    #: No second training sooner after one that came to a decision, unless somebody forces it.
+    cool_down_hours: float = Field(default=6, ge=0)
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, cron: str) -> str:
+        fields = cron.split()
+        if len(fields) != len(_CRON_LIMITS):
+            raise ValueError("five fields are required: minute hour day-of-month month day-of-week")
+        for field, (name, lowest, highest) in zip(fields, _CRON_LIMITS, strict=True):
+            within = all(lowest <= int(n) <= highest for n in re.findall(r"(?<![\d/])\d+", field))
+            if not _CRON_FIELD.match(field) or not within:
+                raise ValueError(
+                    f"{name} is {field!r}; allowed are *, numbers {lowest}-{highest}, ranges, lists, /steps"
+                )
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("an IANA time zone such as UTC or America/New_York is required") from error
+        return timezone

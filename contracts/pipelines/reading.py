@@ -1,0 +1,119 @@
+"""Reading ``pipelines/<name>.yaml``: every wrong value is named with file, field, value and what is allowed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from contracts.errors import ConfigurationError
+from contracts.pipelines.spec import PipelineSpec
+
+PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
+
+
+def names(folder: Path = PIPELINES) -> list[str]:
+    """Names of all pipelines, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, folder: Path = PIPELINES) -> PipelineSpec:
+    """Read ``<folder>/<name>.yaml``; a ConfigurationError names file, field, value and what is allowed."""
+    path = folder / f"{name}.yaml"
+    if name not in names(folder):
+        raise ConfigurationError(
+            "Looking up a pipeline", found=repr(name),
+            required="one of " + (", ".join(names(folder)) or "no pipeline yet"),
+            next_step=f"Correct the name, or add {path.parent.name}/{path.name}.",
+        )  # fmt: skip
+    said = _yaml(path)
+    try:
+        spec = PipelineSpec.model_validate(said)
+    except ValidationError as error:
+        raise _complaint(path, error) from error
+    if spec.name != name:
+        raise _wrong(path, "name", spec.name, f"{name}, the name of the file")
+    return spec
+
+
+def load_all(folder: Path = PIPELINES) -> dict[str, PipelineSpec]:
+    """Every pipeline by name."""
+    return {name: load(name, folder) for name in names(folder)}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _wrong(path, "(file)", str(error), "YAML in UTF-8") from error
+    if not isinstance(said, dict):
+        raise _wrong(path, "(file)", type(said).__name__, "a mapping of field names to values")
+    return said
+
+
+def _complaint(path: Path, error: ValidationError) -> ConfigurationError:
+    # Of a value that may be of several types every type complains; the first one is what the field usually is.
+    first = error.errors()[0]
+    field, found = _place(first), first["input"]
+    if first["type"] == "extra_forbidden":
+        required = f"a known field: {', '.join(_model_at(first['loc']).model_fields)}"
+    elif first["type"] == "missing":
+        found, required = "nothing", "a value"
+    elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        tag = first["ctx"]["discriminator"].strip("'")
+        field, found = f"{field}.{tag}", found.get(tag, "nothing") if isinstance(found, dict) else found
+        required = f"one of {first['ctx']['expected_tags']}" if "expected_tags" in first["ctx"] else "a value"
+    else:
+        required = first["msg"].removeprefix("Value error, ")
+    if not field:
+        field, found = "(file)", "fields that contradict each other"
+    others = len({_place(each) for each in error.errors()}) - 1
+    return _wrong(path, field, found, required + (f" ({others} more like this)" if others else ""))
+
+
+def _place(error: ErrorDetails) -> str:
+    """Fields and numbers on the way, joined by dots, without what pydantic says about the choice between types."""
+    *way, last = error["loc"] or ("",)
+    said = [str(part) for part in way if isinstance(part, int) or part in _FIELDS]
+    if isinstance(last, int) or last in _FIELDS or error["type"] == "extra_forbidden":
+        said.append(str(last))
+    return ".".join(said)
+
+
+def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the last part of the place lies in."""
+    models = [_MODELS[part] for part in loc[:-1] if part in _MODELS]
+    return models[-1] if models else PipelineSpec
+
+
+def _models(model: type[BaseModel]) -> Iterator[tuple[int | str, type[BaseModel]]]:
+    """Every model inside ``model`` by what pydantic calls its place: its tag, the field's name or its own."""
+    for name, field in model.model_fields.items():
+        for choice in _choices(field.annotation):
+            if isinstance(choice, type) and issubclass(choice, BaseModel):
+                tag = choice.model_fields.get("kind") or choice.model_fields.get("name")
+                for place in get_args(tag.annotation) if tag else (name, choice.__name__):
+                    yield place, choice
+                yield from _models(choice)
+
+
+def _choices(annotation: Any) -> list[Any]:  # noqa: ANN401 - any annotation
+    """The classes that an annotation allows, entries of tuples included."""
+    parts = [part for part in get_args(annotation) if part is not Ellipsis]
+    if get_origin(annotation) is Annotated:
+        parts = parts[:1]
+    return [choice for part in parts for choice in _choices(part)] if parts else [annotation]
+
+
+_MODELS: dict[int | str, type[BaseModel]] = dict(_models(PipelineSpec))
+_FIELDS = {*PipelineSpec.model_fields, *(name for model in _MODELS.values() for name in model.model_fields)}
+
+
+def _wrong(path: Path, field: str, found: object, required: str) -> ConfigurationError:
+    shown = found if found == "nothing" else repr(found)
+    return ConfigurationError(
+        f"Reading {path.parent.name}/{path.name}, field {field}", found=str(shown), required=required,
+        next_step=f"Correct {field} in {path.parent.name}/{path.name} and start again.",
+    )  # fmt: skip

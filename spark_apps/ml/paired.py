@@ -1,0 +1,80 @@
+"""Is a model better than a baseline on the same rows, or was it luck? A test on the differences of their losses."""
+
+from pydantic import BaseModel, ConfigDict
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contracts.pipelines import PipelineSpec
+from contracts.pipelines.features import MinuteSeries, RegularSeries
+
+#: Two-sided 95 % of a normal distribution.
+_Z = 1.96
+#: What a probability is clipped to: a wrong answer of exactly 0 or 1 would cost infinity.
+_LEAST = 1e-12
+
+
+class Difference(BaseModel):
+    """Mean loss of a model minus that of a baseline, in units of the loss; below 0 the model is better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    standard_error: float
+    #: Groups of rows that count as independent of each other.
+    blocks: int
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % confidence interval."""
+        return self.mean - _Z * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % confidence interval."""
+        return self.mean + _Z * self.standard_error
+
+
+def difference(rows: DataFrame, spec: PipelineSpec, ours: Column, theirs: Column) -> Difference:
+    """Compare two predictions of the label on all ``rows``: absolute errors of numbers, log losses of probabilities.
+
+    Rows that follow each other err alike, so rows of a series count in blocks of ten minutes, or of a group's day: the
+    difference of losses as in Diebold and Mariano (Journal of Business & Economic Statistics 13, 1995), its standard
+    error as of a mean over clusters (Cochran, Sampling Techniques, 1977, section 9A). ``inf`` where there are not two
+    blocks.
+    """
+    losses = rows.select(
+        *[column.alias(f"block_{n}") for n, column in enumerate(_block(spec))],
+        (_loss(ours, spec) - _loss(theirs, spec)).alias("d"),
+    )
+    names = [name for name in losses.columns if name != "d"]
+    sums = losses.groupBy(*names).agg(F.sum("d").alias("d"), F.count("*").alias("n"))
+    # Var of a ratio of sums needs these five numbers and no second pass.
+    found = sums.agg(
+        F.sum("d").alias("d"), F.sum("n").alias("n"), F.count("*").alias("blocks"),
+        F.sum(F.col("d") * F.col("d")).alias("dd"), F.sum(F.col("d") * F.col("n")).alias("dn"),
+        F.sum(F.col("n") * F.col("n")).alias("nn"),
+    ).collect()[0]  # fmt: skip
+    if not found["n"]:
+        raise ValueError("a comparison on no rows was asked for")
+    n, blocks, mean = float(found["n"]), int(found["blocks"]), found["d"] / found["n"]
+    if blocks < 2:
+        return Difference(mean=mean, standard_error=float("inf"), blocks=blocks)
+    squares = found["dd"] - 2 * mean * found["dn"] + mean**2 * float(found["nn"])
+    error = (max(squares, 0.0) * blocks / (blocks - 1)) ** 0.5 / n
+    return Difference(mean=mean, standard_error=error, blocks=blocks)
+
+
+def _block(spec: PipelineSpec) -> list[Column]:
+    if isinstance(spec.features, RegularSeries):
+        return [F.col(spec.features.group), F.to_date(str(spec.ordered_by))]
+    if isinstance(spec.features, MinuteSeries):
+        return [F.floor(F.unix_seconds(str(spec.ordered_by)) / 600)]
+    return [F.col(column) for column in spec.key]
+
+
+def _loss(prediction: Column, spec: PipelineSpec) -> Column:
+    label = F.col(spec.label).cast("double")
+    if spec.task == "regression":
+        return F.abs(prediction - label)
+    p = F.greatest(F.least(prediction, F.lit(1 - _LEAST)), F.lit(_LEAST))
+    return -F.when(label == 1, F.log(p)).otherwise(F.log1p(-p))
