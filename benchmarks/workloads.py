@@ -47,14 +47,14 @@ UNITS = {"higgs": "ROC-AUC", "uk_traffic": "vehicles MAE", "access_log_volume": 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="*", metavar="PIPELINE", help=f"some of {', '.join(pipelines.names())}")
+    parser.add_argument("only", nargs="*", metavar="PIPELINE", help=f"some of {', '.join(UNITS)}")
     args = parser.parse_args()
-    if unknown := set(args.only) - set(pipelines.names()):
-        parser.error(f"found the pipelines {sorted(unknown)}, required some of {', '.join(pipelines.names())}")
+    if unknown := set(args.only) - set(UNITS):
+        parser.error(f"found the pipelines {sorted(unknown)}, required some of {', '.join(UNITS)}")
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="millrace-workloads-") as folder:
         os.environ |= {"MILLRACE_STATE": f"{folder}/var", "MILLRACE_PORTS__BASE": str(PORT_BASE)}
-        specs = [pipelines.load(name) for name in args.only or pipelines.names()]
+        specs = [pipelines.load(name) for name in args.only or UNITS]
         cluster = ("spark-master", "spark-worker-1", "spark-worker-2", "mlflow")
         log = ("kafka", "stream") if any(spec.is_daily for spec in specs) else ()
         subprocess.run([MILLRACE, "up", *cluster, *log], check=True)

@@ -5,6 +5,7 @@
 Writes the pipeline, the rules of its features, its runbook and its test; nothing where one of them exists already.
 """
 
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ def scaffold(name: str, table: Dataset, label: str, task: str, repository: Path)
         raise _wrong(name, f"{table.name} with the key {', '.join(table.key)}", "a table of landed files")
     if label not in _columns(table):
         raise _wrong(name, f"label {label!r}", f"one of {', '.join(_columns(table))}")
+    if {column.name: column.type for column in table.columns}[label] not in _NUMBERS:
+        raise _wrong(name, f"label {label}, a text", "a number to predict, or 0 and 1 for two classes")
     files = {
         repository / "pipelines" / f"{name}.yaml": _pipeline(name, table, label, task),
         repository / "expectations" / f"features.{name}.yaml": _rules(name, label),
@@ -102,7 +105,7 @@ def _arguments(argv: Sequence[str]) -> Namespace:
 
 
 def _name(text: str) -> str:
-    if not text.isidentifier() or text != text.lower() or text.startswith("_"):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
         raise ValueError(text)
     return text
 

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.datasets import dataset
+from contracts.errors import ConfigurationError
 from contracts.settings import Settings
 from contracts.windows import TableVersion, Window
 from spark_apps.io import ops, runs, snapshots, specs, tables, verdicts
@@ -23,11 +24,20 @@ def parse_args(argv: list[str]) -> Namespace:
     rows.add_argument("--window", type=Path, help="window.json of the run: days of arrival")
     rows.add_argument("--at", type=Path, help="version.json of the run: a whole table at that version")
     parser.add_argument("--snapshot", type=Path, required=True, help="snapshot.json to write")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.pipeline.is_daily != bool(args.window):
+        daily, whole = "--window: its dataset grows by the day", "--at: its dataset is taken whole"
+        parser.error(f"{args.pipeline.name} needs {daily if args.pipeline.is_daily else whole}")
+    return args
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     spec, asked = args.pipeline, Window.read(args.window) if args.window else TableVersion.read(args.at)
+    if isinstance(asked, TableVersion) and asked.dataset != spec.dataset:
+        raise ConfigurationError(
+            f"Building {spec.snapshot_name}", found=asked.about, required=f"a version of {spec.dataset}",
+            next_step="Pass the version.json of a run about this table.",
+        )  # fmt: skip
     verdict = verdicts.of(ops.connect(settings.ops_database), spec.dataset, asked)
     rows = tables.read(spark, dataset(spec.dataset), settings.lake, at_version=verdict.table_version)
     if isinstance(asked, Window):

@@ -32,14 +32,17 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     with registry.tracking(settings) as client:
         champion = registry.by_alias(client, spec.name, registry.CHAMPION)
         versions = [v for v in (registry.by_number(client, spec.name, candidate.version), champion) if v]
-        models = {v.label: registry.load(settings, v) for v in versions if set(v.columns) <= set(frame.columns)}
+        models = {v.label: registry.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
     if champion:
         split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
     # Read by every measure and by the tests.
     answers = rating.answered(split.train(frame), split.holdout(frame), models, spec).cache()
     errors = rating.measure(answers, spec)
-    tests = {label: rating.against_baseline(answers, label, spec) for label in models}
+    tests = {label: rating.against(answers, label, spec.gate.baseline, spec) for label in models}
     rated = [registry.rated(v, errors.get(v.label), split, tests.get(v.label)) for v in versions]
+    if len(models) > 1:
+        beside = rating.against(answers, versions[0].label, versions[1].label, spec)
+        rated[0] = rated[0].model_copy(update={"against_champion": beside})
     own, baselines = rated[0], {name: errors[name] for name in spec.baseline_names}
     choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate)
     table = metrics.table(errors, spec)

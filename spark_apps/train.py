@@ -24,6 +24,7 @@ def parse_args(argv: list[str]) -> Namespace:
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     spec, snapshot = args.pipeline, Snapshot.read_pointer(args.snapshot)
+    specs.require_built_by(spec, snapshot)
     snapshots.require_verdict(ops.connect(settings.ops_database), snapshot)
     frame = snapshots.read(spark, snapshot, settings)
     split = splits.of(frame, spec)

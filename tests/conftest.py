@@ -67,8 +67,10 @@ def _spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSe
     spark = session.start(
         Settings(state=scratch), "tests",
         spark__master="local[2]", spark__driver__memory="2g", spark__local__dir=str(scratch),
-        # C1 only: tests are many small jobs, and compiling them twice costs more than it gains.
+        # C1 only: tests are many small jobs, and compiling them twice costs more than it gains. By itself it has 48 MB
+        # for its code, which a minute of tests fills: what is thrown out runs interpreted, slowly, on deeper stacks.
         spark__driver__extraJavaOptions=f"{COMPILE_ALL} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+        "-XX:ReservedCodeCacheSize=256m -Xss4m "
         f"-Dderby.system.home={scratch}",
     )  # fmt: skip
     yield spark

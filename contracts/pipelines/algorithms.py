@@ -5,7 +5,7 @@ Names and meanings of hyperparameters are those of Spark ML, in snake case.
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any, Literal, Self, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -14,32 +14,43 @@ from contracts.pipelines.parts import SPEC
 Task = Literal["regression", "classification"]
 
 
-class Range(BaseModel):
+_T = TypeVar("_T")
+
+
+class Range(BaseModel, Generic[_T]):
     """Any number from ``low`` to ``high``, for random and Bayesian search; ``log`` spreads tries over magnitudes."""
 
     model_config = SPEC
 
-    low: float
-    high: float
+    low: _T
+    high: _T
     log: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.low < self.high or (self.log and self.low <= 0):
+        low, high = float(self.low), float(self.high)  # type: ignore[arg-type]
+        if not low < high or (self.log and low <= 0):
             raise ValueError("low must be below high, and above 0 where log is true")
         return self
 
 
-_T = TypeVar("_T")
-Searched = Union[_T, Annotated[tuple[_T, ...], Field(min_length=2)], Range]  # noqa: UP007 - mypy knows no other alias
-
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Mix = Annotated[float, Field(ge=0.0, le=1.0)]
-Depth = Annotated[int, Field(ge=1, le=30)]
-Bins = Annotated[int, Field(ge=2)]
+Depth = Annotated[int, Field(ge=1, le=30, strict=True)]
+Bins = Annotated[int, Field(ge=2, strict=True)]
+_SEVERAL = Field(min_length=2)
+
+# One value, several to choose from, or a range; written out, because pydantic does not look into an alias's parameter.
+AnyCount = Count | Annotated[tuple[Count, ...], _SEVERAL] | Range[Count]
+AnyNotNegative = NotNegative | Annotated[tuple[NotNegative, ...], _SEVERAL] | Range[NotNegative]
+AnyPositive = Positive | Annotated[tuple[Positive, ...], _SEVERAL] | Range[Positive]
+AnyShare = Share | Annotated[tuple[Share, ...], _SEVERAL] | Range[Share]
+AnyMix = Mix | Annotated[tuple[Mix, ...], _SEVERAL] | Range[Mix]
+AnyDepth = Depth | Annotated[tuple[Depth, ...], _SEVERAL] | Range[Depth]
+AnyBins = Bins | Annotated[tuple[Bins, ...], _SEVERAL] | Range[Bins]
 
 
 class LogisticRegression(BaseModel):
@@ -48,9 +59,9 @@ class LogisticRegression(BaseModel):
     model_config = SPEC
 
     name: Literal["logistic_regression"]
-    reg_param: Searched[NotNegative] = 0.0
-    elastic_net_param: Searched[Mix] = 0.0
-    max_iter: Searched[Count] = 100
+    reg_param: AnyNotNegative = 0.0
+    elastic_net_param: AnyMix = 0.0
+    max_iter: AnyCount = 100
 
 
 class LinearSvc(BaseModel):
@@ -59,8 +70,8 @@ class LinearSvc(BaseModel):
     model_config = SPEC
 
     name: Literal["linear_svc"]
-    reg_param: Searched[NotNegative] = 0.0
-    max_iter: Searched[Count] = 100
+    reg_param: AnyNotNegative = 0.0
+    max_iter: AnyCount = 100
 
 
 class RandomForest(BaseModel):
@@ -69,11 +80,11 @@ class RandomForest(BaseModel):
     model_config = SPEC
 
     name: Literal["random_forest"]
-    num_trees: Searched[Count] = 20
-    max_depth: Searched[Depth] = 5
-    min_instances_per_node: Searched[Count] = 1
-    max_bins: Searched[Bins] = 32
-    subsampling_rate: Searched[Share] = 1.0
+    num_trees: AnyCount = 20
+    max_depth: AnyDepth = 5
+    min_instances_per_node: AnyCount = 1
+    max_bins: AnyBins = 32
+    subsampling_rate: AnyShare = 1.0
 
 
 class Gbt(BaseModel):
@@ -82,12 +93,12 @@ class Gbt(BaseModel):
     model_config = SPEC
 
     name: Literal["gbt"]
-    max_iter: Searched[Count] = 20
-    max_depth: Searched[Depth] = 5
-    step_size: Searched[Share] = 0.1
-    min_instances_per_node: Searched[Count] = 1
-    max_bins: Searched[Bins] = 32
-    subsampling_rate: Searched[Share] = 1.0
+    max_iter: AnyCount = 20
+    max_depth: AnyDepth = 5
+    step_size: AnyShare = 0.1
+    min_instances_per_node: AnyCount = 1
+    max_bins: AnyBins = 32
+    subsampling_rate: AnyShare = 1.0
 
 
 class NaiveBayes(BaseModel):
@@ -97,7 +108,7 @@ class NaiveBayes(BaseModel):
 
     name: Literal["naive_bayes"]
     model_type: Literal["gaussian", "multinomial", "complement", "bernoulli"] = "gaussian"
-    smoothing: Searched[Positive] = 1.0
+    smoothing: AnyPositive = 1.0
 
 
 class LinearRegression(BaseModel):
@@ -106,9 +117,9 @@ class LinearRegression(BaseModel):
     model_config = SPEC
 
     name: Literal["linear_regression"]
-    reg_param: Searched[NotNegative] = 0.0
-    elastic_net_param: Searched[Mix] = 0.0
-    max_iter: Searched[Count] = 100
+    reg_param: AnyNotNegative = 0.0
+    elastic_net_param: AnyMix = 0.0
+    max_iter: AnyCount = 100
 
 
 class GeneralizedLinear(BaseModel):
@@ -119,8 +130,8 @@ class GeneralizedLinear(BaseModel):
     name: Literal["generalized_linear"]
     family: Literal["gaussian", "poisson", "gamma"]
     link: Literal["identity", "log"]
-    reg_param: Searched[NotNegative] = 0.0
-    max_iter: Searched[Count] = 25
+    reg_param: AnyNotNegative = 0.0
+    max_iter: AnyCount = 25
 
     @model_validator(mode="after")
     def _can_be_fitted(self) -> Self:

@@ -99,6 +99,11 @@ class TableColumns(BaseModel):
         return []
 
     @property
+    def given(self) -> list[str]:
+        """Columns that the dataset must have."""
+        return self.columns
+
+    @property
     def columns(self) -> list[str]:
         return [*self.numeric, *self.categories]
 
@@ -146,6 +151,11 @@ class RegularSeries(BaseModel):
     @property
     def categories(self) -> list[str]:
         return [self.group]
+
+    @property
+    def given(self) -> list[str]:
+        """Columns that the dataset must have."""
+        return [self.group, self.at]
 
     @property
     def columns(self) -> list[str]:

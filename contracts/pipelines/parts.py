@@ -1,19 +1,22 @@
 """How a workload is split, searched, judged and scheduled."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SPEC = ConfigDict(frozen=True, extra="forbid")
 
 _CRON_FIELD = re.compile(r"^(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*$")
 _CRON_LIMITS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 
-RegressionMetric = Literal["mae", "rmse", "poisson_deviance"]
-ProbabilityMetric = Literal["roc_auc", "pr_auc", "log_loss", "brier"]
-Metric = RegressionMetric | ProbabilityMetric
+Metric = Literal["mae", "rmse", "poisson_deviance", "roc_auc", "pr_auc", "log_loss", "brier"]
+#: What each task is measured by.
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "regression": ("mae", "rmse", "poisson_deviance"),
+    "classification": ("roc_auc", "pr_auc", "log_loss", "brier"),
+}
 
 
 class TimeSplit(BaseModel):
@@ -41,19 +44,25 @@ class GroupTimeSplit(BaseModel):
 class FileSplit(BaseModel):
     """The holdout is the rows of some landed files; rows of files that neither pattern fits are not used.
 
-    Patterns are those of a shell (``*.csv``). Holdout rows that occur among the training rows, each numeric column
-    of ``twin_columns`` closer than ``twin_distance``, are left out, and counted.
+    Patterns are those of a shell (``*.csv``); a file that fits both is trained on. Holdout rows that occur among the
+    training rows, each of the numeric ``twin_columns`` closer than ``twin_distance``, are left out, and counted.
     """
 
     model_config = SPEC
 
     kind: Literal["files"]
-    train: str
-    holdout: str
+    train: str = Field(min_length=1)
+    holdout: str = Field(min_length=1)
     twin_columns: tuple[str, ...] = ()
     twin_distance: float = Field(default=0.0, ge=0.0)
     min_train_rows: int = Field(ge=2)
     min_holdout_rows: int = Field(ge=2)
+
+    @model_validator(mode="after")
+    def _twins_are_near(self) -> Self:
+        if bool(self.twin_columns) != (self.twin_distance > 0):
+            raise ValueError("twin_columns and a twin_distance above 0 belong together")
+        return self
 
 
 Split = Annotated[TimeSplit | GroupTimeSplit | FileSplit, Field(discriminator="kind")]
@@ -75,7 +84,16 @@ class Search(BaseModel):
     #: Trials that are fitted at the same time.
     parallelism: int = Field(default=1, ge=1, le=16)
     #: A trial that is worse than the median of the others after a fold gets no further fold.
-    stop_hopeless: bool = True
+    stop_hopeless: bool = False
+
+    @model_validator(mode="after")
+    def _is_repeatable(self) -> Self:
+        if self.parallelism > 1 and (self.stop_hopeless or self.method == "bayesian"):
+            raise ValueError(
+                "parallelism above 1 goes with method grid or random, without stop_hopeless: what a trial then learns "
+                "from others would depend on which of them ends first"
+            )
+        return self
 
 
 class Calibration(BaseModel):
@@ -127,9 +145,10 @@ class Schedule(BaseModel):
             raise ValueError("five fields are required: minute hour day-of-month month day-of-week")
         for field, (name, lowest, highest) in zip(fields, _CRON_LIMITS, strict=True):
             within = all(lowest <= int(n) <= highest for n in re.findall(r"(?<![\d/])\d+", field))
-            if not _CRON_FIELD.match(field) or not within:
+            ascending = all(int(a) <= int(b) for a, b in re.findall(r"(\d+)-(\d+)", field))
+            if not _CRON_FIELD.match(field) or not within or not ascending or re.search(r"/0+(?!\d)", field):
                 raise ValueError(
-                    f"{name} is {field!r}; allowed are *, numbers {lowest}-{highest}, ranges, lists, /steps"
+                    f"{name} is {field!r}; allowed are *, numbers {lowest}-{highest}, rising ranges, lists, /steps"
                 )
         return cron
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from contracts.errors import ConfigurationError
+from contracts.pipelines.algorithms import Range
 from contracts.pipelines.spec import PipelineSpec
 
 PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
@@ -32,7 +33,7 @@ def load(name: str, folder: Path = PIPELINES) -> PipelineSpec:
     try:
         spec = PipelineSpec.model_validate(said)
     except ValidationError as error:
-        raise _complaint(path, error) from error
+        raise _complaint(path, error, said) from error
     if spec.name != name:
         raise _wrong(path, "name", spec.name, f"{name}, the name of the file")
     return spec
@@ -53,9 +54,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     return said
 
 
-def _complaint(path: Path, error: ValidationError) -> ConfigurationError:
-    # Of a value that may be of several types every type complains; the first one is what the field usually is.
-    first = error.errors()[0]
+def _complaint(path: Path, error: ValidationError, said: dict[str, Any]) -> ConfigurationError:
+    first = _telling(error.errors())
     field, found = _place(first), first["input"]
     if first["type"] == "extra_forbidden":
         required = f"a known field: {', '.join(_model_at(first['loc']).model_fields)}"
@@ -68,9 +68,27 @@ def _complaint(path: Path, error: ValidationError) -> ConfigurationError:
     else:
         required = first["msg"].removeprefix("Value error, ")
     if not field:
-        field, found = "(file)", "fields that contradict each other"
-    others = len({_place(each) for each in error.errors()}) - 1
+        # A check of several fields says which one is wrong, in front of its sentence.
+        field, _, required = required.partition("| ")
+        found = _value(said, field)
+    others = sum(not field.startswith(place) for place in {_place(each) for each in error.errors()})
     return _wrong(path, field, found, required + (f" ({others} more like this)" if others else ""))
+
+
+def _telling(errors: list[ErrorDetails]) -> ErrorDetails:
+    """Of a value that may be of several types every type complains: the one that the value was meant for."""
+    first = errors[0]
+    meant = "tuple[" if isinstance(first["input"], list) else "Range[" if isinstance(first["input"], dict) else ""
+    if meant and first["type"] not in ("missing", "extra_forbidden"):
+        return next((each for each in errors if any(meant in str(part) for part in each["loc"])), first)
+    return first
+
+
+def _value(said: dict[str, Any], field: str) -> Any:  # noqa: ANN401 - whatever the file says
+    found: Any = said
+    for part in field.split("."):
+        found = found.get(part, "nothing") if isinstance(found, dict) else found
+    return found
 
 
 def _place(error: ErrorDetails) -> str:
@@ -84,8 +102,12 @@ def _place(error: ErrorDetails) -> str:
 
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that the last part of the place lies in."""
-    models = [_MODELS[part] for part in loc[:-1] if part in _MODELS]
+    models = [Range if "Range[" in str(part) else _MODELS[part] for part in loc[:-1] if _is_model(part)]
     return models[-1] if models else PipelineSpec
+
+
+def _is_model(part: int | str) -> bool:
+    return part in _MODELS or "Range[" in str(part)
 
 
 def _models(model: type[BaseModel]) -> Iterator[tuple[int | str, type[BaseModel]]]:

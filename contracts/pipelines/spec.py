@@ -2,38 +2,27 @@
 
 import json
 from hashlib import sha256
-from typing import Self, get_args
+from typing import Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from contracts.datasets import dataset
 from contracts.errors import ConfigurationError
 from contracts.pipelines.algorithms import TASKS, Algorithm, Range, Task, hyperparameters, is_searched
-from contracts.pipelines.features import Features, RegularSeries
-from contracts.pipelines.parts import (
-    SPEC,
-    Calibration,
-    FileSplit,
-    Gate,
-    GroupTimeSplit,
-    Metric,
-    ProbabilityMetric,
-    RegressionMetric,
-    Schedule,
-    Search,
-    Split,
-    TimeSplit,
-)
+from contracts.pipelines.features import Features, MinuteSeries, RegularSeries, TableColumns
+from contracts.pipelines.parts import METRICS, SPEC, Calibration, FileSplit, Gate, Schedule, Search, Split
 from contracts.profiles import ProfileName
 
 #: Predictor that every result table holds in row one and that needs no column: the mean of the training label, which
 #: for classes 0 and 1 is the share of 1.
 CONSTANT = {"regression": "mean", "classification": "prior"}
-
-_METRICS: dict[str, tuple[str, ...]] = {
-    "regression": get_args(RegressionMetric),
-    "classification": get_args(ProbabilityMetric),
-}
+#: Names in the result table that a baseline cannot have.
+_TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", *TASKS}
+_NUMBERS = ("double", "float", "int", "bigint")
+#: What says which line of which file a row was.
+_LINE = ("source_sha256", "source_line")
+#: What the features of an access log's minutes bring along.
+_MINUTES = {"dataset": "silver.access_log", "key": ("minute_at",), "ordered_by": "minute_at", "label": "requests"}
 
 
 class PipelineSpec(BaseModel):
@@ -61,7 +50,7 @@ class PipelineSpec(BaseModel):
     algorithms: tuple[Algorithm, ...] = Field(min_length=1)
     search: Search | None = None
     calibration: Calibration | None = None
-    seed: int
+    seed: int = Field(ge=0, lt=2**31)
     #: Spark partitions that training rows are sorted into; stored with the model, so that a repeat agrees to 1e-9.
     fit_partitions: int = Field(ge=1, le=256)
     gate: Gate
@@ -78,73 +67,98 @@ class PipelineSpec(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        for complaint in (self._baselines(), self._metrics(), self._algorithms(), self._order(), self._columns()):
+        checks = (self._task, self._columns, self._baselines, self._metrics, self._algorithms, self._split)
+        for field, complaint in (check() for check in checks):
             if complaint:
-                raise ValueError(complaint)
+                raise ValueError(f"{field}| {complaint}")
         return self
 
-    def _baselines(self) -> str:
-        strangers = {name: column for name, column in self.baselines.items() if column not in self.features.columns}
+    def _task(self) -> tuple[str, str]:
+        if self.task == "classification" and not isinstance(self.features, TableColumns):
+            return "task", f"features of kind {self.features.kind} are for task regression"
+        if self.forecast and not {self.ordered_by, "forecast"} <= set(dataset(self.forecast).column_names):
+            return "forecast", f"a table with the columns {self.ordered_by or 'ordered_by'} and forecast"
+        return "", ""
+
+    def _columns(self) -> tuple[str, str]:
+        if isinstance(self.features, MinuteSeries):
+            wrong = [name for name, value in _MINUTES.items() if getattr(self, name) != value]
+            return (wrong[0], f"{_MINUTES[wrong[0]]}, as features of kind minute_series have it") if wrong else ("", "")
+        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        for field, names in (("key", self.key), ("label", (self.label,)), ("features", self.features.given)):
+            if strangers := [name for name in names if name not in types]:
+                return field, f"{self.dataset} has no column {', '.join(strangers)}; it has {', '.join(types)}"
+        numbers = [self.label, *self.features.numeric]
+        if texts := [name for name in numbers if types[name] not in _NUMBERS]:
+            return "features", f"{', '.join(texts)} must be numbers; categories may be texts, the label 0 and 1"
+        if self.label in self.features.columns:
+            return "label", f"the label {self.label} cannot be a feature"
+        if isinstance(self.features, RegularSeries):
+            place = (self.features.group, self.features.at)
+            if self.key != place or self.ordered_by != self.features.at:
+                return "key", f"[{', '.join(place)}], and ordered_by {self.features.at}: one row a group and step"
+        return "", ""
+
+    def _baselines(self) -> tuple[str, str]:
+        numbers = [*self.features.counts, *self.features.numeric, *self.features.codes]
+        strangers = {name: column for name, column in self.baselines.items() if column not in numbers}
         if strangers:
-            return f"baselines {strangers} name no feature; features are {', '.join(self.features.columns)}"
-        if isinstance(self.features, RegularSeries) and "persistence" not in self.baselines:
-            return "baselines of a series need persistence: the column of the value one step before"
+            return "baselines", f"{strangers} name no feature that is a number; those are {', '.join(numbers)}"
+        if getattr(self.features, "impute", None) and self.baselines:
+            return "baselines", "none where numbers are imputed: a baseline would be missing where its column is"
+        if isinstance(self.features, RegularSeries) and self.baselines.get("persistence") != "lag_1":
+            return "baselines", "persistence: lag_1, the value one step before, is what a series is compared with"
         if self.constant in self.baselines:
-            return f"baseline {self.constant} is the mean of the training label and has no column"
+            return "baselines", f"{self.constant} is the mean of the training label and has no column"
+        if taken := sorted(_TAKEN & set(self.baselines)):
+            return "baselines", f"other names than {', '.join(taken)}, which stand for somebody else"
         if self.gate.baseline not in self.baseline_names:
-            return f"gate.baseline {self.gate.baseline!r} must be one of {', '.join(self.baseline_names)}"
-        return ""
+            return "gate.baseline", f"{self.gate.baseline!r} must be one of {', '.join(self.baseline_names)}"
+        return "", ""
 
-    def _metrics(self) -> str:
-        said = [self.gate.metric, *self.gate.must_beat_all_on, *([self.search.metric] if self.search else [])]
-        strangers = [metric for metric in said if metric not in self.metrics]
-        known = ", ".join(self.metrics)
-        return f"{self.task} is not measured by {', '.join(strangers)}; by {known}" if strangers else ""
+    def _metrics(self) -> tuple[str, str]:
+        said = {"gate.metric": [self.gate.metric], "gate.must_beat_all_on": self.gate.must_beat_all_on}
+        said |= {"search.metric": [self.search.metric]} if self.search else {}
+        for field, metrics in said.items():
+            if strangers := [metric for metric in metrics if metric not in METRICS[self.task]]:
+                known = ", ".join(METRICS[self.task])
+                return field, f"{self.task} is not measured by {', '.join(strangers)}; by {known}"
+        return "", ""
 
-    def _algorithms(self) -> str:
+    def _algorithms(self) -> tuple[str, str]:
         able = [name for name, tasks in TASKS.items() if self.task in tasks]
-        strangers = [algorithm.name for algorithm in self.algorithms if algorithm.name not in able]
-        if strangers:
-            return f"algorithms {', '.join(strangers)} cannot do {self.task}; these can: {', '.join(able)}"
         names = [algorithm.name for algorithm in self.algorithms]
+        if strangers := [name for name in names if name not in able]:
+            return "algorithms", f"{', '.join(strangers)} cannot do {self.task}; these can: {', '.join(able)}"
         if len(set(names)) != len(names):
-            return "each algorithm may stand in algorithms once; give its hyperparameters lists to choose from"
+            return "algorithms", "each algorithm may stand there once; give its hyperparameters lists to choose from"
         if self.calibration and (self.task != "classification" or "linear_svc" in names):
-            return "calibration needs probabilities: task classification, and no linear_svc, which has none"
+            return "calibration", "nothing: it needs probabilities, so task classification and no linear_svc"
         if self.search is None:
             chosen = len(names) > 1 or any(map(is_searched, self.algorithms))
-            return "search is required where there is something to choose: how, by which metric" if chosen else ""
-        return self._search(self.search)
-
-    def _search(self, search: Search) -> str:
+            return "search", "search: how to choose among what is listed, by which metric" if chosen else ""
         values = [value for each in self.algorithms for value in hyperparameters(each).values()]
-        if search.method == "grid":
-            if any(isinstance(value, Range) for value in values):
-                return "a grid cannot try a range of numbers: give a list, or search at random"
-            return "a grid tries every combination: search.trials must go" if search.trials else ""
-        return "" if search.trials else f"search.trials is required: how many fits a {search.method} search makes"
+        if self.search.method != "grid":
+            need = f"search.trials is required: how many fits a {self.search.method} search makes"
+            return "search.trials", "" if self.search.trials else need
+        if any(isinstance(value, Range) for value in values):
+            return "search.method", "a grid cannot try a range of numbers: give a list, or search at random"
+        return "search.trials", "a grid tries every combination: search.trials must go" if self.search.trials else ""
 
-    def _order(self) -> str:
-        if isinstance(self.split, TimeSplit | GroupTimeSplit) and self.ordered_by is None:
-            return f"ordered_by is required: a {self.split.kind} split follows an instant"
-        if isinstance(self.split, GroupTimeSplit) and not isinstance(self.features, RegularSeries):
-            return "a group_time split needs features of kind regular_series, which name the group"
-        if isinstance(self.split, FileSplit) and "source_file" not in dataset(self.dataset).column_names:
-            return f"a files split needs a table of landed files, and {self.dataset} is none"
-        return ""
-
-    def _columns(self) -> str:
-        if self.features.kind == "minute_series":
-            return ""
-        known = dataset(self.dataset).column_names
-        asked = [*self.key, self.label]
-        asked += [*self.features.categories, *self.features.numeric]
-        strangers = [column for column in asked if column not in known]
-        if strangers:
-            return f"{self.dataset} has no column {', '.join(strangers)}; it has {', '.join(known)}"
-        if self.label in self.features.columns:
-            return f"the label {self.label} cannot be a feature"
-        return ""
+    def _split(self) -> tuple[str, str]:
+        kinds = {"minute_series": "time", "regular_series": "group_time", "table": "files"}
+        needed = kinds[self.features.kind]
+        if self.split.kind != needed:
+            return "split.kind", f"features of kind {self.features.kind} are split by {needed}"
+        if not isinstance(self.split, FileSplit):
+            return "", ""
+        if "source_file" not in dataset(self.dataset).column_names or not set(_LINE) <= set(self.key):
+            return "split.kind", f"a table of landed files, with {' and '.join(_LINE)} in key; {self.dataset} is none"
+        if self.ordered_by is not None:
+            return "ordered_by", "nothing: a table that is split by files has no order"
+        if strangers := [name for name in self.split.twin_columns if name not in self.features.numeric]:
+            return "split.twin_columns", f"numeric features, which {', '.join(strangers)} are not"
+        return "", ""
 
     @property
     def constant(self) -> str:
@@ -159,11 +173,6 @@ class PipelineSpec(BaseModel):
         return [self.constant, *self.baselines]
 
     @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """What a model of this task is measured by."""
-        return _METRICS[self.task]  # type: ignore[return-value]
-
-    @property
     def snapshot_name(self) -> str:
         """Dataset name under which feature snapshots are stored and judged."""
         return f"features.{self.name}"
@@ -175,6 +184,6 @@ class PipelineSpec(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Hex SHA-256 of what the file says, as canonical JSON: comments, order and defaults do not count."""
-        said = self.model_dump(mode="json", exclude_unset=True)
+        """Hex SHA-256 of the whole spec as canonical JSON, defaults included; comments and order do not count."""
+        said = self.model_dump(mode="json")
         return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

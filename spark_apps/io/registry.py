@@ -104,8 +104,20 @@ class Version(BaseModel):
         """Which rows it was fitted on."""
         return splits.from_json(self.tags["split"])
 
+    def can_answer(self, spec: PipelineSpec, columns: list[str]) -> bool:
+        """Whether it was trained for the same question, and its columns are among these and mean the same."""
+        said = json.loads(self.tags["features"])
+        same = all(said.get(name) == getattr(spec.features, name, None) for name in ("kind", "step_min", "group", "at"))
+        asked = (self.tags.get("task", spec.task), self.tags.get("label", spec.label))
+        return same and asked == (spec.task, spec.label) and set(self.columns) <= set(columns)
+
     def as_trained(self, spec: PipelineSpec) -> PipelineSpec:
         """The spec with the features that this version was trained on, whatever its file says by now."""
+        if not self.can_answer(spec, self.columns):
+            raise QualityGateError(
+                f"Reading {self.name} {self.label}", found="features of another kind, or another label",
+                required="what the pipeline's file says now", next_step="Train and promote a new version first.",
+            )  # fmt: skip
         return spec.model_copy(update={"features": type(spec.features).model_validate_json(self.tags["features"])})
 
 
@@ -186,6 +198,8 @@ def origin(
         "algorithm": json.dumps({"name": fitted.algorithm, **fitted.chosen}),
         "columns": json.dumps(fitted.columns),
         "features": spec.features.model_dump_json(),
+        "task": spec.task,
+        "label": spec.label,
         "errors": json.dumps({name: errors.model_dump() for name, errors in fitted.errors.items()}),
     }
 

@@ -8,6 +8,7 @@ from contracts import pipelines
 from contracts.errors import ConfigurationError
 from contracts.pipelines import PipelineSpec
 from contracts.settings import REPOSITORY
+from spark_apps.io.pointers import Snapshot
 
 UNKNOWN = "unknown"
 
@@ -18,6 +19,17 @@ def pipeline(name: str) -> PipelineSpec:
         return pipelines.load(name)
     except ConfigurationError as error:
         raise ArgumentTypeError(str(error)) from error
+
+
+def require_built_by(spec: PipelineSpec, snapshot: Snapshot) -> None:
+    """A snapshot of another pipeline, or of what its file said before, is a ConfigurationError."""
+    found = (snapshot.name, snapshot.provenance.get("spec_hash", spec.hash))
+    if found != (spec.snapshot_name, spec.hash):
+        raise ConfigurationError(
+            f"Training {spec.name}", found=f"snapshot {snapshot.name}/{snapshot.hash[:12]} of spec {found[1][:12]}",
+            required=f"{spec.snapshot_name} of spec {spec.hash[:12]}, which its file says now",
+            next_step="Run build_features again.",
+        )  # fmt: skip
 
 
 def git_revision(repository: Path = REPOSITORY) -> str:

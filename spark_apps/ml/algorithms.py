@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyspark.ml import Estimator, Pipeline, PipelineModel
+from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
 from pyspark.ml import classification as cls
 from pyspark.ml import regression as reg
 from pyspark.sql import DataFrame
@@ -32,8 +32,22 @@ def fit(
     train: DataFrame, spec: PipelineSpec, columns: list[str], algorithm: Algorithm, chosen: Mapping[str, Any]
 ) -> PipelineModel:
     """Fit on rows without nulls, with the ``chosen`` hyperparameters; the model takes the raw ``columns``."""
-    prepared = preparation.stages(spec, columns, algorithm)
-    return Pipeline(stages=[*prepared, estimator(spec, algorithm, chosen)]).fit(ordered(train, spec))
+    rows = ordered(train, spec)
+    prepared = Pipeline(stages=preparation.stages(spec, columns, algorithm)).fit(rows)
+    return PipelineModel([*prepared.stages, fit_prepared(prepared.transform(rows), spec, algorithm, chosen)])
+
+
+def fit_prepared(
+    prepared: DataFrame, spec: PipelineSpec, algorithm: Algorithm, chosen: Mapping[str, Any]
+) -> Transformer:
+    """Fit on rows that hold ``preparation.VECTOR``. A tree gets as many bins as the largest category has values."""
+    made = estimator(spec, algorithm, chosen)
+    if made.hasParam("maxBins"):
+        attributes = prepared.schema[preparation.VECTOR].metadata.get("ml_attr", {}).get("attrs", {})
+        most = max((len(each["vals"]) for each in attributes.get("nominal", []) if "vals" in each), default=0)
+        made = made.setMaxBins(max(most, made.getMaxBins()))  # type: ignore[attr-defined]
+    model: Transformer = made.fit(prepared)
+    return model
 
 
 def estimator(spec: PipelineSpec, algorithm: Algorithm, chosen: Mapping[str, Any]) -> Estimator[Any]:

@@ -12,7 +12,7 @@ from spark_apps.ml.paired import Difference
 class Rated(BaseModel):
     """A model version, the columns it reads, and its measures on the holdout: None where that lacks a column.
 
-    ``against_baseline`` is the paired test beside the gate's baseline.
+    ``against_baseline`` is the paired test beside the gate's baseline, ``against_champion`` that beside the champion.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,6 +21,7 @@ class Rated(BaseModel):
     errors: Measures | None
     columns: list[str]
     against_baseline: Difference | None = None
+    against_champion: Difference | None = None
     #: Why it cannot be judged on this holdout, because it was trained on rows of it; empty where it can.
     knows_holdout: str = ""
 
@@ -52,6 +53,8 @@ def choose(candidate: Rated, champion: Rated | None, baselines: Mapping[str, Mea
     gain = skill(loss(candidate.errors, gate.metric), loss(champion.errors, gate.metric))
     is_gain = gain > 0 and gain >= gate.min_gain
     needed = "" if is_gain else f", less than the required {gate.min_gain:.1%}"
+    if is_gain and (luck := _luck(candidate.against_champion)):
+        is_gain, needed = False, f", but {luck}"
     theirs = float(getattr(champion.errors, gate.metric))
     compared = f"a gain of {gain:.1%} over champion {champion.version} with {theirs:.3f}{needed}"
     return Choice(promote=is_gain, reason=f"{found}; {compared}.")
@@ -67,13 +70,18 @@ def _gate(candidate: Rated, baselines: Mapping[str, Measures], gate: Gate) -> tu
     found = f"{gate.metric} {own:.3f} against {gate.baseline} {other:.3f}, a skill of {gained:.1%}"
     if not gained >= gate.min_skill:
         return False, f"{who} has {found}, less than the required {gate.min_skill:.1%}"
-    if candidate.against_baseline is not None and not candidate.against_baseline.high < 0:
-        low, high = candidate.against_baseline.low, candidate.against_baseline.high
-        luck = f"the paired loss differs by {low:.4f} to {high:.4f} (95 %)"
-        return False, f"{who} has {found}, but that may be luck: {luck}"
+    if luck := _luck(candidate.against_baseline):
+        return False, f"{who} has {found}, but {luck}"
     for metric in gate.must_beat_all_on:
         for name, measures in baselines.items():
             if not loss(candidate.errors, metric) < loss(measures, metric):
                 own, other = (float(getattr(each, metric)) for each in (candidate.errors, measures))
                 return False, f"{who} does not beat {name} on {metric}: {own:.3f} against {other:.3f}"
     return True, f"{who} has {found}"
+
+
+def _luck(test: Difference | None) -> str:
+    """Why a better figure may be luck; empty where it is not, or was not tested."""
+    if test is None or test.high < 0:
+        return ""
+    return f"that may be luck: the paired loss differs by {test.low:.4f} to {test.high:.4f} (95 %)"

@@ -1,6 +1,7 @@
 """How good predictors are on all rows they are given: errors of numbers, or scores of probabilities, by task."""
 
 from collections.abc import Mapping
+from math import isfinite
 
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame
@@ -33,8 +34,8 @@ class Probabilities(BaseModel):
     ece_limit: float
 
     def numbers(self) -> dict[str, float]:
-        """The scores by name, without rows."""
-        return self.model_dump(exclude={"rows"})
+        """The scores by name, without rows and without what could not be computed."""
+        return {name: value for name, value in self.model_dump(exclude={"rows"}).items() if isfinite(value)}
 
 
 Measures = Errors | Probabilities
@@ -48,6 +49,15 @@ def measure(frame: DataFrame, spec: PipelineSpec, predictors: Mapping[str, Colum
         name: _probabilities(frame.select(F.col(spec.label).alias("label"), score.cast("double").alias("score")))
         for name, score in predictors.items()
     }
+
+
+def loss_of(frame: DataFrame, spec: PipelineSpec, prediction: Column, metric: Metric) -> float:
+    """The loss of one predictor by one metric, without the time that all measures take."""
+    if spec.task == "regression":
+        return loss(measure(frame, spec, {"x": prediction})["x"], metric)
+    scored = frame.select(F.col(spec.label).alias("label"), prediction.cast("double").alias("score"))
+    value = float(getattr(binary_scores, metric)(binary_scores.count(scored, label="label", score="score")))
+    return 1 - value if metric in _AREAS else value
 
 
 def loss(measures: Measures, metric: Metric) -> float:

@@ -34,9 +34,9 @@ def measure(rated: DataFrame, spec: PipelineSpec) -> dict[str, Measures]:
     return metrics.measure(rated, spec, {name: F.col(f"{_BY}{name}") for name in names})
 
 
-def against_baseline(rated: DataFrame, name: str, spec: PipelineSpec) -> Difference:
-    """The paired test of one who answered beside the gate's baseline, on all rows."""
-    return paired.difference(rated, spec, F.col(f"{_BY}{name}"), F.col(f"{_BY}{spec.gate.baseline}"))
+def against(rated: DataFrame, name: str, other: str, spec: PipelineSpec) -> Difference:
+    """The paired test of one who answered beside another, on all rows."""
+    return paired.difference(rated, spec, F.col(f"{_BY}{name}"), F.col(f"{_BY}{other}"))
 
 
 def _by_baselines(train: DataFrame, rows: DataFrame, spec: PipelineSpec) -> DataFrame:

@@ -1,6 +1,7 @@
 """Errors of predictors of a number, every predictor in one pass over the same rows."""
 
 from collections.abc import Mapping
+from math import isfinite
 
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame
@@ -24,7 +25,8 @@ class Errors(BaseModel):
 
     def numbers(self) -> dict[str, float]:
         """The errors by name, without rows and without what could not be computed."""
-        return {name: value for name, value in self.model_dump(exclude={"rows"}).items() if value is not None}
+        found = self.model_dump(exclude={"rows"})
+        return {name: value for name, value in found.items() if value is not None and isfinite(value)}
 
 
 def measure(frame: DataFrame, *, label: str, predictors: Mapping[str, Column]) -> dict[str, Errors]:

@@ -75,7 +75,7 @@ def from_json(text: str) -> Bounds:
 
 
 def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
-    """The split that the spec asks for; None where one of the parts would be empty."""
+    """The split that the spec asks for; None where ordered rows make no two parts. A side without files has no rows."""
     if isinstance(spec.split, FileSplit):
         return by_files(frame, spec.split)
     at, share = str(spec.ordered_by), spec.split.holdout_fraction
@@ -105,7 +105,7 @@ def known_to(champion: Bounds, split: Bounds) -> str:
     return "was split in another way"
 
 
-def by_files(frame: DataFrame, split: FileSplit) -> FileBounds | None:
+def by_files(frame: DataFrame, split: FileSplit) -> FileBounds:
     """Files by name; holdout rows with a twin among the training rows are left out."""
     counted = frame.groupBy("source_file", "source_sha256").agg(F.count("*").alias("rows")).collect()
     parts = {
@@ -113,13 +113,11 @@ def by_files(frame: DataFrame, split: FileSplit) -> FileBounds | None:
         for part, pattern in (("train", split.train), ("holdout", split.holdout))
     }
     train, holdout = parts["train"], {file: n for file, n in parts["holdout"].items() if file not in parts["train"]}
-    if not train or not holdout:
-        return None
     bounds = FileBounds(
         train_files=tuple(sorted(train)), holdout_files=tuple(sorted(holdout)), left_out=(),
         train_rows=sum(train.values()), holdout_rows=sum(holdout.values()),
     )  # fmt: skip
-    if not split.twin_columns:
+    if not split.twin_columns or not train or not holdout:
         return bounds
     found = twins.near(
         bounds.train(frame), bounds.holdout(frame), columns=split.twin_columns, distance=split.twin_distance
@@ -157,8 +155,8 @@ def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: fl
 def unseen_by_both(frame: DataFrame, split: Bounds, champion: Bounds, *, min_rows: int) -> Bounds:
     """The split with a holdout that begins after what ``champion`` trained on, where that leaves ``min_rows``.
 
-    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. Splits
-    without an order stay as they are.
+    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. Splits by
+    file, and by group, stay as they are.
     """
     if not (isinstance(split, TimeBounds) and isinstance(champion, TimeBounds)) or not known_to(champion, split):
         return split

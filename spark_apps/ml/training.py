@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm, combinations
+from contracts.pipelines.parts import FileSplit
 from spark_apps.ml import algorithms, answers, audit, calibration, features, rating, tuning
 from spark_apps.ml.metrics import Measures
 from spark_apps.ml.splits import Bounds, FileBounds
@@ -42,23 +43,24 @@ def lacking_rows(split: Bounds | None, spec: PipelineSpec) -> str:
     train, holdout = (split.train_rows, split.holdout_rows) if split else (0, 0)
     if train >= spec.split.min_train_rows and holdout >= spec.split.min_holdout_rows:
         return ""
-    return (
-        f"{train} rows to train on and {holdout} to judge on; "
-        f"{spec.split.min_train_rows} and {spec.split.min_holdout_rows} are required"
-    )
+    required = f"{spec.split.min_train_rows} and {spec.split.min_holdout_rows} are required"
+    unfound = ""
+    if isinstance(split, FileBounds) and isinstance(spec.split, FileSplit):
+        sides = ((spec.split.train, split.train_files), (spec.split.holdout, split.holdout_files))
+        unfound = "".join(f"; no file is called {pattern}" for pattern, files in sides if not files)
+    return f"{train} rows to train on and {holdout} to judge on; {required}{unfound}"
 
 
-def refuse_one_class(train: DataFrame, spec: PipelineSpec) -> None:
-    """Raise QualityGateError where there is nothing to tell apart."""
-    if spec.task != "classification":
-        return
-    found = sorted(row[0] for row in train.select(spec.label).distinct().limit(3).collect())
-    if found != [0, 1]:
-        raise QualityGateError(
-            f"Training {spec.name}", found=f"{spec.label} {' and '.join(map(str, found)) or 'without a value'}",
-            required=f"rows of both classes, {spec.label} 0 and 1", next_step="Look at the snapshot's verdict and at "
-            "the files that were ingested.",
-        )  # fmt: skip
+def refuse_one_class(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
+    """Raise QualityGateError where one side of the split has nothing to tell apart."""
+    for part, rows in (("train on", split.train(frame)), ("judge on", split.holdout(frame))):
+        found = sorted(row[0] for row in rows.select(spec.label).distinct().limit(3).collect())
+        if found != [0, 1]:
+            raise QualityGateError(
+                f"Training {spec.name}", found=f"{spec.label} {' and '.join(map(str, found))} in the rows to {part}",
+                required=f"rows of both classes, {spec.label} 0 and 1, on each side of the split",
+                next_step="Look at the snapshot's verdict and at the files that were ingested.",
+            )  # fmt: skip
 
 
 def refuse_leaks(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
@@ -78,7 +80,8 @@ def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
     its calibration, are rated on the holdout too, for people to see.
     """
     train = split.train(frame)
-    refuse_one_class(train, spec)
+    if spec.task == "classification":
+        refuse_one_class(frame, split, spec)
     refuse_leaks(frame, split, spec)
     columns = features.model_columns(spec, split.train_rows)
     trials = tuning.search(train, spec, columns) if spec.search else []
@@ -92,7 +95,7 @@ def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
         def fit(part: DataFrame) -> PipelineModel:
             return algorithms.fit(part, spec, columns, named[winner], chosen[winner])
 
-        candidate = _calibrated(candidate, algorithms.ordered(train, spec), fit, spec)
+        candidate = _calibrated(candidate, train, fit, spec)
     others = {name: model for name, model in models.items() if model is not candidate}
     rated = rating.answered(train, split.holdout(frame), {**others, CANDIDATE: candidate}, spec)
     return Fitted(candidate, columns, rating.measure(rated, spec), winner, chosen[winner], trials)
@@ -105,8 +108,10 @@ def _calibrated(
     if spec.calibration is None:
         raise ValueError(f"{spec.name} says nothing about calibration")
     number = F.xxhash64(F.lit(spec.seed), *spec.key)
-    scores = calibration.out_of_fold(train, fit, number=number, folds=spec.calibration.folds)
+    # Counted, then fitted on: without it every fold would be scored for each.
+    scores = calibration.out_of_fold(train, fit, number=number, folds=spec.calibration.folds).persist()
     calibrator = calibration.fit(scores, label=spec.label, score="score", method=spec.calibration.method)
+    scores.unpersist()
     return answers.calibrated(model, calibrator, train.sparkSession)
 
 

@@ -1,14 +1,17 @@
 """Choosing an algorithm and its hyperparameters on folds of the training part, before the holdout is looked at."""
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite, prod
+from math import exp, inf, isfinite
+from math import log as ln
 from statistics import fmean
 from time import monotonic
 from typing import Any
 
 import optuna
+from py4j.protocol import Py4JNetworkError
 from pyspark.ml import Pipeline
 from pyspark.sql import DataFrame
 
@@ -83,16 +86,20 @@ def _prepared(pair: folds.Fold, spec: PipelineSpec, columns: list[str], algorith
 def _of_algorithm(pairs: list[folds.Fold], spec: PipelineSpec, algorithm: Algorithm, search: Search) -> list[Trial]:
     given = hyperparameters(algorithm)
     study = optuna.create_study(
-        sampler=_sampler(search, spec.seed),
+        sampler=optuna.samplers.TPESampler(seed=spec.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_BEFORE_STOPPING)
         if search.stop_hopeless
         else optuna.pruners.NopPruner(),
     )
-    lists = {name: value for name, value in given.items() if isinstance(value, tuple)}
-    if search.method == "grid":
-        for one in combinations(algorithm):
-            study.enqueue_trial({name: one[name] for name in lists})
-    number = prod(len(values) for values in lists.values()) if search.method == "grid" else search.trials
+    searched = [name for name, value in given.items() if isinstance(value, tuple | Range)]
+    known = list(combinations(algorithm)) if search.method == "grid" else []
+    if search.method == "random":
+        # Drawn beforehand: Optuna seeds its threads anew, so that parallel trials would never be the same again.
+        chance = random.Random(f"{spec.seed} {algorithm.name}")  # noqa: S311 - a seed, no secret
+        known = [{name: _drawn(chance, given[name]) for name in searched} for _ in range(search.trials or 0)]
+    for one in known:
+        study.enqueue_trial({name: one[name] for name in searched})
+    number = len(known) or search.trials
     found: dict[int, Trial] = {}
     study.optimize(
         _objective(pairs, spec, algorithm, search.metric, found),
@@ -111,14 +118,17 @@ def _objective(
         began, state, problem = monotonic(), "done", ""
         try:
             for number, (fitted, judged) in enumerate(pairs):
-                made = algorithms.estimator(spec, algorithm, chosen).fit(fitted).transform(judged)
+                made = algorithms.fit_prepared(fitted, spec, algorithm, chosen).transform(judged)
                 losses.append(_loss(made, spec, metric))
                 trial.report(fmean(losses), number)
                 if number + 1 < len(pairs) and trial.should_prune():
                     state = "stopped"
                     break
+        except (Py4JNetworkError, ConnectionError):
+            raise  # the JVM is gone: no trial will end well, and a retry may
         except Exception as error:  # noqa: BLE001 - whatever Spark or a solver raises: one trial is lost, not the search
-            state, problem = "failed", f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+            # Of an error in the JVM the first line says only that there was one, the second what.
+            state, problem = "failed", " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])[:400]
         found[trial.number] = Trial(algorithm.name, chosen, tuple(losses), monotonic() - began, state, problem)
         log.info(
             "trial=%d algorithm=%s chosen=%s losses=%s state=%s seconds=%.1f %s",
@@ -133,7 +143,7 @@ def _objective(
 
 def _loss(made: DataFrame, spec: PipelineSpec, metric: Metric) -> float:
     """Loss of the answers in ``made``; ValueError where it is no number."""
-    loss = metrics.loss(metrics.measure(made, spec, {"trial": answer(made, spec)})["trial"], metric)
+    loss = metrics.loss_of(made, spec, answer(made, spec), metric)
     if not isfinite(loss):
         raise ValueError(f"{metric} is {loss}")
     return loss
@@ -143,14 +153,14 @@ def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:  # noqa: ANN4
     if isinstance(value, tuple):
         return trial.suggest_categorical(name, value)
     if isinstance(value, Range):
-        is_whole = value.low.is_integer() and value.high.is_integer() and not value.log and value.high - value.low > 1
-        if is_whole:
-            return trial.suggest_int(name, int(value.low), int(value.high))
-        return trial.suggest_float(name, value.low, value.high, log=value.log)
+        suggest = trial.suggest_int if isinstance(value.low, int) else trial.suggest_float
+        return suggest(name, value.low, value.high, log=value.log)
     return value
 
 
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    if search.method == "bayesian":
-        return optuna.samplers.TPESampler(seed=seed)
-    return optuna.samplers.RandomSampler(seed=seed)
+def _drawn(chance: random.Random, value: Any) -> Any:  # noqa: ANN401 - as above
+    if isinstance(value, tuple):
+        return chance.choice(value)
+    low, high = float(value.low), float(value.high)
+    drawn = exp(chance.uniform(ln(low), ln(high))) if value.log else chance.uniform(low, high)
+    return min(max(round(drawn), value.low), value.high) if isinstance(value.low, int) else min(max(drawn, low), high)

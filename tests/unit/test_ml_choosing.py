@@ -127,3 +127,17 @@ def test_a_difference_that_may_be_luck_is_not_promoted(error, passes):
     chosen = choice(rated(1, errors(8.6), against_baseline=test))
     assert chosen.promote is passes
     assert ("the paired loss differs by -3.3600 to 0.5600 (95 %)" in chosen.reason) is not passes
+
+
+@pytest.mark.parametrize(("error", "promoted"), [(0.2, True), (0.4, False)])
+def test_a_champion_is_not_replaced_by_luck(error, promoted):
+    beside = Difference(mean=-0.6, standard_error=error, blocks=20)
+    chosen = choice(rated(2, errors(8.0), against_champion=beside), rated(1, errors(8.6)))
+    assert chosen.promote is promoted
+    assert ("over champion 1 with 8.600, but that may be luck" in chosen.reason) is not promoted
+
+
+def test_what_could_not_be_computed_is_no_metric():
+    found = probabilities(0.7, 0.6).model_copy(update={"roc_auc": float("nan")}).numbers()
+    assert "roc_auc" not in found
+    assert found["log_loss"] == 0.6

@@ -14,7 +14,7 @@ from pyspark.testing import assertDataFrameEqual
 from contracts import pipelines
 from contracts.errors import QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
-from contracts.pipelines.algorithms import RandomForest
+from contracts.pipelines.algorithms import RandomForest, combinations
 from spark_apps.ml import algorithms, features, folds, rating, splits, training, tuning
 
 pytestmark = pytest.mark.spark
@@ -27,7 +27,8 @@ def spec(**changes: object) -> PipelineSpec:
     """The shipped pipeline over two features, small enough to be searched in seconds."""
     said = yaml.safe_load((PIPELINES / "higgs.yaml").read_text())
     said["features"] = {"kind": "table", "numeric": ["m_bb", "m_jj"]}
-    said["split"] |= {"train": "old*", "holdout": "new*", "twin_columns": [], "min_train_rows": 10}
+    said["split"] |= {"train": "old*", "holdout": "new*", "min_train_rows": 10}
+    said["split"] |= {"twin_columns": [], "twin_distance": 0.0}
     del said["calibration"]
     said["algorithms"] = [{"name": "logistic_regression", "reg_param": [0.0, 0.5]}, {"name": "random_forest"}]
     return PipelineSpec.model_validate(said | changes)
@@ -54,8 +55,10 @@ def test_files_split_by_name_and_others_are_not_used(spark):
     assert splits.from_json(split.model_dump_json()) == split
 
 
-def test_a_side_without_files_makes_no_split(spark):
-    assert splits.of(rows(spark).where("source_sha256 = 'a'"), spec()) is None
+def test_a_side_without_files_has_no_rows(spark):
+    split = splits.of(rows(spark).where("source_sha256 = 'a'"), spec())
+    assert (split.train_rows, split.holdout_rows, split.holdout_files) == (120, 0, ())
+    assert "no file is called new*" in training.lacking_rows(split, spec())
 
 
 def test_twins_of_training_rows_leave_the_holdout(spark):
@@ -122,6 +125,19 @@ def test_parallel_trials_find_what_single_ones_find(spark):
     assert [(t.chosen, pytest.approx(t.losses)) for t in alone] == [(t.chosen, t.losses) for t in beside]
 
 
+def test_parallel_random_trials_try_the_same_numbers_every_time(spark):
+    ranges = {"num_trees": {"low": 2, "high": 9}, "subsampling_rate": {"low": 0.5, "high": 1.0}, "max_depth": [2, 3]}
+    asked = spec(
+        algorithms=[{"name": "random_forest", **ranges}],
+        search={"method": "random", "trials": 4, "folds": 2, "metric": "log_loss", "parallelism": 2},
+    )
+    frame = rows(spark).where("source_sha256 = 'a'")
+    first, second = (tuning.search(frame, asked, ["m_bb", "m_jj"]) for _ in range(2))
+    assert [(t.chosen, t.losses, t.state) for t in first] == [(t.chosen, t.losses, "done") for t in second]
+    assert all(isinstance(t.chosen["num_trees"], int) and 2 <= t.chosen["num_trees"] <= 9 for t in first)
+    assert len({t.chosen["subsampling_rate"] for t in first}) == 4
+
+
 @pytest.mark.parametrize("method", ["random", "bayesian"])
 def test_a_range_is_searched_within_its_ends_and_the_same_way_every_time(spark, method):
     asked = spec(
@@ -160,7 +176,7 @@ def test_a_holdout_of_training_rows_is_refused(spark):
 
 def test_one_class_is_refused_before_anything_is_fitted(spark):
     frame = rows(spark).withColumn("label", F.when(F.col("source_sha256") == "a", 1).otherwise(F.col("label")))
-    with pytest.raises(QualityGateError, match="found label 1"):
+    with pytest.raises(QualityGateError, match="found label 1 in the rows to train on"):
         training.fit_and_rate(frame, splits.of(frame, spec()), spec())
 
 
@@ -212,6 +228,20 @@ def test_categories_and_missing_numbers_are_learned_from_the_training_part_alone
     assert fitted.errors["candidate"].rows == 2
 
 
+def test_a_tree_takes_a_category_of_many_values(spark):
+    jobs = {"kind": "table", "numeric": ["average_salary"], "categories": ["job_title"]}
+    asked = spec(
+        dataset="bronze.jobs", label="skill_1", features=jobs, algorithms=[{"name": "random_forest"}], search=None
+    )
+    made = [(name, sha, n, float(n % 2), float(n % 7), f"title {n % 41}")
+            for name, sha in (("old.csv", "a"), ("new.csv", "b")) for n in range(1, 124)]  # fmt: skip
+    kinds = "source_file string, source_sha256 string, source_line bigint, skill_1 double, average_salary double, job_title string"  # noqa: E501
+    frame = spark.createDataFrame(made, kinds)
+    [forest] = asked.algorithms
+    model = algorithms.fit(frame, asked, asked.features.columns, forest, next(combinations(forest)))
+    assert model.stages[-1].getMaxBins() == 42
+
+
 def test_rows_that_lack_what_is_not_imputed_are_left_out(spark):
     asked = spec()
     is_third = F.col("source_line") == 3
@@ -253,7 +283,7 @@ def test_protocol_h1_has_six_twins_and_logistic_regression_is_what_the_reference
     assert own.roc_auc_sd == pytest.approx(0.0050, abs=5e-4)
     assert own.ece_limit == pytest.approx(0.0143, abs=2e-3)
     rated = rating.answered(split.train(collisions), split.holdout(collisions), {"x": fitted.model}, asked)
-    test = rating.against_baseline(rated, "x", asked)
+    test = rating.against(rated, "x", "prior", asked)
     assert test.mean == pytest.approx(own.log_loss - prior.log_loss, abs=1e-5)
     assert (test.blocks, test.high < 0) == (10_978, True)
 

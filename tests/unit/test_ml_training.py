@@ -328,6 +328,6 @@ def test_the_model_of_the_real_morning_is_better_than_persistence_beyond_luck(mo
     frame = features.trainable(morning, SPEC)
     split = splits.of(frame, SPEC)
     rated = rating.answered(split.train(frame), split.holdout(frame), {"x": fitted.model}, SPEC)
-    test = rating.against_baseline(rated, "x", SPEC)
+    test = rating.against(rated, "x", "persistence", SPEC)
     assert test.mean == pytest.approx(fitted.errors["candidate"].mae - fitted.errors["persistence"].mae, abs=1e-9)
     assert (test.blocks, test.high < 0) == (15, True)

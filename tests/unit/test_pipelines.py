@@ -57,14 +57,26 @@ def test_the_volume_pipeline_names_its_columns_in_snapshot_order():
         ({"schedule__timezone": "Mars/Olympus"}, ["schedule.timezone", "'Mars/Olympus'", "IANA"]),
         ({"algorithms__0__link": "identity"}, ["algorithms.0", "family poisson needs link log"]),
         ({"algorithms__0__max_iter": 0}, ["algorithms.0.max_iter", "found 0", "greater than or equal to 1"]),
-        ({"algorithms__0__reg_param": [0.0, 0.1]}, ["search is required"]),
-        ({"algorithms": [{"name": "gbt"}, {"name": "gbt"}]}, ["each algorithm may stand in algorithms once"]),
+        ({"algorithms__0__reg_param": [0.0, 0.1]}, ["search: how to choose"]),
+        ({"algorithms": [{"name": "gbt"}, {"name": "gbt"}]}, ["each algorithm may stand there once"]),
         ({"algorithms": [{"name": "logistic_regression"}]}, ["logistic_regression cannot do regression", "gbt"]),
+        ({"gate__metric": "auc"}, ["gate.metric", "'auc'", "'mae'", "'roc_auc'"]),
+        ({"algorithms__0__max_iter": True}, ["algorithms.0.max_iter", "True", "integer"]),
+        ({"algorithms__0__reg_param": float("inf")}, ["algorithms.0.reg_param", "inf", "finite"]),
+        ({"seed": 2**31}, ["seed", "less than 2147483648"]),
+        ({"label": "hits"}, ["field label", "found 'hits'", "required requests"]),
+        ({"key": ["host"]}, ["field key", "minute_at"]),
+        ({"dataset": "bronze.higgs"}, ["field dataset", "silver.access_log"]),
+        ({"forecast": "gold.sessions"}, ["field forecast", "'gold.sessions'", "columns minute_at and forecast"]),
+        ({"task": "classification"}, ["field task", "'classification'", "are for task regression"]),
+        ({"baselines__gbt": "lag_1"}, ["field baselines", "other names than gbt"]),
+        ({"schedule__cron": "*/0 4 * * *"}, ["schedule.cron", "minute", "/steps"]),
+        ({"schedule__cron": "0 4 * * 5-1"}, ["schedule.cron", "day of week", "rising"]),
         ({"gate__metric": "roc_auc"}, ["regression is not measured by roc_auc", "mae"]),
-        ({"ordered_by": None}, ["ordered_by is required"]),
+        ({"ordered_by": None}, ["forecast", "the columns ordered_by and forecast"]),
         ({"split__kind": "coin"}, ["split.kind", "'coin'", "'time'"]),
         ({"split": {"kind": "files", "train": "a", "holdout": "b", "min_train_rows": 2, "min_holdout_rows": 2}},
-         ["silver.access_log is none"]),
+         ["split.kind", "features of kind minute_series are split by time"]),
     ],
 )
 def test_a_wrong_value_is_refused_with_file_field_value_and_what_is_allowed(tmp_path, changes, names):
@@ -91,9 +103,15 @@ SEARCH = {"method": "grid", "metric": "mae"}
         ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"trials": 3}, ["search.trials must go"]),
         ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"method": "random"}, ["search.trials is required", "random"]),
         ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"metric": "brier"}, ["regression is not measured by brier"]),
-        ({"name": "gbt", "max_depth": [2]}, SEARCH, ["algorithms.0.max_depth"]),
-        ({"name": "gbt", "max_depth": {"low": 6, "high": 2}}, SEARCH, ["algorithms.0.max_depth"]),
-        ({"name": "gbt", "max_depth": {"low": 2, "hihg": 6}}, SEARCH, ["algorithms.0.max_depth"]),
+        ({"name": "gbt", "max_depth": [2]}, SEARCH, ["algorithms.0.max_depth", "at least 2 items"]),
+        ({"name": "gbt", "max_depth": [10, 40]}, SEARCH, ["algorithms.0.max_depth.1", "found 40", "equal to 30"]),
+        ({"name": "gbt", "max_depth": {"low": 6, "high": 2}}, SEARCH, ["algorithms.0.max_depth", "low must be below"]),
+        ({"name": "gbt", "max_depth": {"low": 2, "high": 60}}, SEARCH, ["algorithms.0.max_depth.high", "equal to 30"]),
+        ({"name": "gbt", "max_depth": {"low": 2.5, "high": 6}}, SEARCH, ["algorithms.0.max_depth.low", "integer"]),
+        ({"name": "gbt", "max_depth": {"low": 2, "high": 6, "step": 1}}, SEARCH,
+         ["algorithms.0.max_depth.step", "a known field: low, high, log"]),
+        ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"parallelism": 2, "stop_hopeless": True},
+         ["search", "without stop_hopeless"]),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused(tmp_path, algorithm, search, names):
@@ -123,9 +141,16 @@ HIGGS = yaml.safe_load((PIPELINES / "higgs.yaml").read_text())
         ({"features": {"kind": "table"}}, ["features", "at least one column"]),
         ({"features": {"kind": "tabel"}}, ["features.kind", "'tabel'", "'table'"]),
         ({"label": "signal"}, ["bronze.higgs has no column signal"]),
+        ({"label": "source_file"}, ["features", "source_file must be numbers"]),
+        ({"ordered_by": "source_line"}, ["field ordered_by", "has no order"]),
+        ({"split__kind": "time"}, ["split"]),
+        ({"split__twin_columns": ["mbb"]}, ["split.twin_columns", "mbb are not"]),
+        ({"split__twin_distance": 0.0}, ["split", "belong together"]),
+        ({"split__holdout": ""}, ["split.holdout", "at least 1 character"]),
+        ({"key": ["source_line"]}, ["split.kind", "source_sha256 and source_line in key"]),
         ({"gate__baseline": "mean"}, ["'mean' must be one of prior"]),
-        ({"search": None}, ["search is required"]),
-        ({"algorithms": [{"name": "linear_svc"}]}, ["calibration needs probabilities", "no linear_svc"]),
+        ({"search": None}, ["search: how to choose"]),
+        ({"algorithms": [{"name": "linear_svc"}]}, ["it needs probabilities", "no linear_svc"]),
     ],
 )
 def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, names):
@@ -137,6 +162,31 @@ def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, na
     with pytest.raises(ConfigurationError) as refusal:
         pipelines.load("higgs", tmp_path)
     for part in ["higgs.yaml", *names]:
+        assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"key": ["source_sha256", "source_line"]}, ["field key", "[site, starts_at]"]),
+        ({"ordered_by": None}, ["field key", "ordered_by starts_at"]),
+        ({"features__at": "began_at"}, ["features", "has no column began_at"]),
+        ({"features__step_min": 7}, ["features.step_min", "divide the day"]),
+        ({"baselines__persistence": "lag_96"}, ["field baselines", "persistence: lag_1"]),
+        ({"baselines__profile": "lag_96"}, ["field baselines", "other names than profile"]),
+        ({"split__kind": "time"}, ["split.kind", "are split by group_time"]),
+        ({"calibration": {"method": "platt"}}, ["field calibration", "it needs probabilities"]),
+    ],
+)
+def test_a_series_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, names):
+    said = yaml.safe_load((PIPELINES / "uk_traffic.yaml").read_text())
+    for path, value in changes.items():
+        *groups, field = path.split("__")
+        (said[groups[0]] if groups else said)[field] = value
+    (tmp_path / "uk_traffic.yaml").write_text(yaml.safe_dump(said))
+    with pytest.raises(ConfigurationError) as refusal:
+        pipelines.load("uk_traffic", tmp_path)
+    for part in ["uk_traffic.yaml", *names]:
         assert part in str(refusal.value)
 
 

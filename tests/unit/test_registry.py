@@ -117,6 +117,18 @@ def test_a_champion_forecasts_with_the_features_it_was_trained_on(shared, traine
 
 
 @pytest.mark.spark
+def test_a_version_answers_only_the_question_it_was_trained_for(shared, trained):
+    version = registered(shared, trained, "question")
+    assert version.can_answer(SPEC, [*SPEC.features.columns, "more"])
+    assert not version.can_answer(SPEC, ["lag_1"])
+    assert not version.can_answer(SPEC.model_copy(update={"label": "errors"}), SPEC.features.columns)
+    series = pipelines.load("uk_traffic").features
+    assert not version.can_answer(SPEC.model_copy(update={"features": series}), SPEC.features.columns)
+    with pytest.raises(QualityGateError, match="Train and promote a new version"):
+        version.as_trained(SPEC.model_copy(update={"features": series}))
+
+
+@pytest.mark.spark
 def test_promotions_move_the_aliases_and_write_the_ledger_once(shared, trained):
     name = "promoted"
     for _ in range(2):

@@ -14,7 +14,7 @@ from contracts.datasets import dataset
 from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines.algorithms import LogisticRegression, RandomForest
 from contracts.settings import Settings
-from contracts.windows import TableVersion, Window
+from contracts.windows import TableVersion
 from spark_apps import build_features, evaluate, ingest, promote, train, validate
 from spark_apps.io import registry, tables
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contracts.pipelines import PipelineSpec
     from spark_apps.io.runs import Outcome
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.models]
 
 FILES = ("higgs_rows_0_9999_rounded.csv", "higgs_random_10984_labelled_last.csv")
 ROWS = 3000
@@ -140,29 +140,44 @@ def test_a_version_that_nobody_judged_is_not_built_from(landed):
     assert not (landed.folder / "none.json").exists()
 
 
-def test_days_mean_nothing_to_a_landed_table(landed):
-    Window(first_day="2026-01-01", last_day="2026-01-01").write(landed.folder / "window.json")
-    with pytest.raises(QualityGateError, match="no verdict about these arrival days"):
-        landed.run(
-            build_features, "--pipeline", "higgs", "--window", landed.file("window.json"),
-            "--snapshot", landed.file("none.json"),
-        )  # fmt: skip
+def test_days_mean_nothing_to_a_landed_table(landed, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        landed.run(build_features, "--pipeline", "higgs", "--window", "window.json", "--snapshot", "none.json")
+    assert "higgs needs --at: its dataset is taken whole" in capsys.readouterr().err
 
 
 def test_a_version_of_another_table_is_refused(landed):
     TableVersion(dataset="bronze.jobs", table_version=1).write(landed.folder / "other.json")
     with pytest.raises(ConfigurationError, match=r"required a version of bronze\.higgs"):
         landed.run(validate, "--dataset", "bronze.higgs", "--at", landed.file("other.json"))
+    with pytest.raises(ConfigurationError, match=r"found version 1 of bronze\.jobs; required"):
+        landed.run(
+            build_features, "--pipeline", "higgs", "--at", landed.file("other.json"),
+            "--snapshot", landed.file("none.json"),
+        )  # fmt: skip
 
 
-def test_a_side_without_files_is_not_enough_data_and_nothing_is_registered(landed, tmp_path):
-    spec = landed.spec.split.model_copy(update={"holdout": "nothing*"})
+def test_a_snapshot_of_what_the_file_said_before_is_not_trained_on(landed):
     landed.up_to_snapshot()
     before = landed.spec
-    landed.spec = landed.spec.model_copy(update={"split": spec})
+    landed.spec = before.model_copy(update={"seed": 7})
     try:
+        with pytest.raises(ConfigurationError, match="which its file says now"):
+            landed.train()
+    finally:
+        landed.spec = before
+
+
+def test_a_side_without_files_is_not_enough_data_and_nothing_is_registered(landed):
+    before = landed.spec
+    split = before.split.model_copy(update={"holdout": "nothing*"})
+    landed.spec = before.model_copy(update={"split": split})
+    try:
+        landed.up_to_snapshot()
         found = landed.train()
     finally:
         landed.spec = before
     assert found.status == "not_enough_data"
-    assert "0 rows to train on and 0 to judge on" in found.message
+    assert found.message == (
+        f"{ROWS} rows to train on and 0 to judge on; 1000 and 1000 are required; no file is called nothing*"
+    )

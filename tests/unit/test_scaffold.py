@@ -42,6 +42,8 @@ def test_nothing_is_written_over_and_nothing_half(tmp_path):
         (["x", "--dataset", "bronze.jobs", "--label", "salary"], "found label 'salary'; required one of job_title"),
         (["x", "--dataset", "bronze.job", "--label", "salary"], "found 'bronze.job'; required one of"),
         (["x", "--dataset", "silver.access_log", "--label", "host"], "required a table of landed files"),
+        (["x", "--dataset", "bronze.jobs", "--label", "job_title"], "found label job_title, a text"),
+        (["café", "--dataset", "bronze.jobs", "--label", "skill_1"], "argument name"),
         (["X y", "--dataset", "bronze.jobs", "--label", "skill_1"], "argument name"),
     ],
 )
