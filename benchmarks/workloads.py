@@ -17,12 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deltalake import DeltaTable
+
 from benchmarks.figures import Figures
 from contracts import pipelines
+from contracts.datasets import dataset
 from contracts.pipelines import PipelineSpec
 from contracts.settings import REPOSITORY, Settings
 from contracts.windows import TableVersion, Window
 from spark_apps.ml import splits
+from spark_apps.ml.paired import Difference
 
 PORT_BASE = 28100
 MILLRACE = str(REPOSITORY / "bin" / "millrace")
@@ -94,9 +98,8 @@ def _report(
         if measure in ours and measure != metric:
             goal = f"<= {ours['ece_limit']:.4f}" if measure == "ece" else ""
             figures.add(f"{spec.name}.{measure}", ours[measure], measure, goal)
-    test = decision["evidence"]["against_baseline"][f"version {decision['candidate_version']}"]
-    for end, sign in (("low", -1.96), ("high", 1.96)):
-        value = test["mean"] + sign * test["standard_error"]
+    test = Difference(**decision["evidence"]["against_baseline"][f"version {decision['candidate_version']}"])
+    for end, value in (("low", test.low), ("high", test.high)):
         figures.add(f"{spec.name}.paired_loss_difference_{end}", value, "95 % interval", "<= 0")
     figures.add(f"{spec.name}.train_rows", splits.from_json(json.dumps(candidate["split"])).train_rows, "rows")
     figures.add(f"{spec.name}.holdout_rows", ours["rows"], "rows")
@@ -108,8 +111,7 @@ def _landed(spec: PipelineSpec, folder: Path) -> tuple[str, str]:
     landing = LANDED[spec.name]
     files = sorted(str(path) for path in SAMPLES.glob(landing.files))
     _submit("small", "ingest", landing.subject, *files)
-    log = Settings().lake / "bronze" / landing.subject / "_delta_log"
-    newest = max(int(path.stem) for path in log.glob("*.json") if path.stem.isdigit())
+    newest = DeltaTable(str(dataset(spec.dataset).path(Settings().lake))).version()
     path = folder / "version.json"
     TableVersion(dataset=spec.dataset, table_version=newest).write(path)
     return ("--at", str(path))

@@ -38,7 +38,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     if args.snapshot:
         subjects = [validation.of_snapshot(spark, settings, args.snapshot)]
     else:
-        asked = (Window.read(args.window) if args.window else None) or (TableVersion.read(args.at) if args.at else None)
+        version = TableVersion.read(args.at) if args.at else None
+        asked = Window.read(args.window) if args.window else version
         subjects = [validation.of_table(spark, settings, name, asked) for name in args.dataset]
     engine, context, now = ops.connect(settings.ops_database), runs.context_of(args), datetime.now(UTC)
     judged = [validation.run(subject, settings, engine, context, now) for subject in subjects]

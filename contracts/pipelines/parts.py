@@ -20,22 +20,14 @@ METRICS: dict[str, tuple[Metric, ...]] = {
 
 
 class TimeSplit(BaseModel):
-    """The holdout is the newest part. Fewer rows than the minimum end a training as ``not_enough_data``."""
+    """The holdout is the newest part: of all rows, or of each group for ``group_time``.
+
+    Fewer rows than the minimum end a training as ``not_enough_data``.
+    """
 
     model_config = SPEC
 
-    kind: Literal["time"]
-    holdout_fraction: float = Field(gt=0.0, lt=1.0)
-    min_train_rows: int = Field(ge=2)
-    min_holdout_rows: int = Field(ge=2)
-
-
-class GroupTimeSplit(BaseModel):
-    """The holdout is the newest part of each group."""
-
-    model_config = SPEC
-
-    kind: Literal["group_time"]
+    kind: Literal["time", "group_time"]
     holdout_fraction: float = Field(gt=0.0, lt=1.0)
     min_train_rows: int = Field(ge=2)
     min_holdout_rows: int = Field(ge=2)
@@ -65,7 +57,7 @@ class FileSplit(BaseModel):
         return self
 
 
-Split = Annotated[TimeSplit | GroupTimeSplit | FileSplit, Field(discriminator="kind")]
+Split = Annotated[TimeSplit | FileSplit, Field(discriminator="kind")]
 
 
 class Search(BaseModel):

@@ -15,7 +15,7 @@ from contracts.profiles import ProfileName
 
 #: Predictor that every result table holds in row one and that needs no column: the mean of the training label, which
 #: for classes 0 and 1 is the share of 1.
-CONSTANT = {"regression": "mean", "classification": "prior"}
+_CONSTANT = {"regression": "mean", "classification": "prior"}
 #: Names in the result table that a baseline cannot have.
 _TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", *TASKS}
 _NUMBERS = ("double", "float", "int", "bigint")
@@ -163,7 +163,7 @@ class PipelineSpec(BaseModel):
     @property
     def constant(self) -> str:
         """Name of the baseline that predicts the mean of the training label."""
-        return CONSTANT[self.task]
+        return _CONSTANT[self.task]
 
     @property
     def baseline_names(self) -> list[str]:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import RegularSeries
-from contracts.pipelines.parts import FileSplit, TimeSplit
+from contracts.pipelines.parts import FileSplit
 from spark_apps.ml import group_splits, twins
 from spark_apps.ml.group_splits import GroupSplit
 from spark_apps.ml.instants import from_micros
@@ -79,7 +79,7 @@ def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
     if isinstance(spec.split, FileSplit):
         return by_files(frame, spec.split)
     at, share = str(spec.ordered_by), spec.split.holdout_fraction
-    if isinstance(spec.split, TimeSplit):
+    if spec.split.kind == "time":
         return newest_as_holdout(frame, ordered_by=at, holdout_fraction=share)
     # The spec has seen to it that the features name the group.
     group = cast("RegularSeries", spec.features).group
