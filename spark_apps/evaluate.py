@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import ops, registry, runs, snapshots, specs
 from spark_apps.io.pointers import Candidate, Decision
-from spark_apps.ml import choosing, metrics, rating, splits
+from spark_apps.ml import choosing, families, metrics, splits
 
 NAME = "evaluate"
 
@@ -35,13 +35,12 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         models = {v.label: registry.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
     if champion:
         split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
-    # Read by every measure and by the tests.
-    answers = rating.answered(split.train(frame), split.holdout(frame), models, spec).cache()
-    errors = rating.measure(answers, spec)
-    tests = {label: rating.against(answers, label, spec.gate.baseline, spec) for label in models}
+    judged = families.judge(split.train(frame), split.holdout(frame), models, spec)
+    errors = judged.measures()
+    tests = {label: judged.against(label, spec.gate.baseline) for label in models}
     rated = [registry.rated(v, errors.get(v.label), split, tests.get(v.label)) for v in versions]
     if len(models) > 1:
-        beside = rating.against(answers, versions[0].label, versions[1].label, spec)
+        beside = judged.against(versions[0].label, versions[1].label)
         rated[0] = rated[0].model_copy(update={"against_champion": beside})
     own, baselines = rated[0], {name: errors[name] for name in spec.baseline_names}
     choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate)

@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import ops, registry, runs, snapshots, specs
 from spark_apps.io.pointers import Candidate, Snapshot
-from spark_apps.ml import metrics, splits, training
+from spark_apps.ml import families, metrics, splits, training
+from spark_apps.ml.fitted import CANDIDATE
 
 NAME = "train"
 
@@ -34,7 +35,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         return runs.Outcome(status="not_enough_data", message=lacking, rows={"snapshot": snapshot.rows})
     # Before the fit: a training whose model cannot be kept is time lost.
     with registry.tracking(settings) as client:
-        fitted = training.fit_and_rate(frame, split, spec)
+        fitted = families.fit_and_rate(frame, split, spec)
         origin = registry.origin(
             spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=runs.context_of(args).key
         )
@@ -47,7 +48,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     ).write(args.candidate)  # fmt: skip
     return runs.Outcome(
         rows={"train": split.train_rows, "holdout": split.holdout_rows},
-        metrics=fitted.errors[training.CANDIDATE].numbers(),
+        metrics=fitted.errors[CANDIDATE].numbers(),
         hashes={"snapshot": snapshot.hash, "spec": spec.hash},
         facts={
             "model": spec.name, "model_version": version.version, "git_revision": origin["git_revision"],

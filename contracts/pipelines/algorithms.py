@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from contracts.pipelines.parts import SPEC
 
-Task = Literal["regression", "classification"]
+Task = Literal["regression", "classification", "clustering", "recommendation"]
 
 
 _T = TypeVar("_T")
@@ -141,8 +141,91 @@ class GeneralizedLinear(BaseModel):
         return self
 
 
+class Xgboost(BaseModel):
+    """Boosted trees of xgboost, for two classes or numbers. Hyperparameters are called as xgboost calls them."""
+
+    model_config = SPEC
+
+    name: Literal["xgboost"]
+    n_estimators: AnyCount = 100
+    max_depth: AnyDepth = 6
+    learning_rate: AnyShare = 0.3
+    subsample: AnyShare = 1.0
+    colsample_bytree: AnyShare = 1.0
+    min_child_weight: AnyNotNegative = 1.0
+    reg_lambda: AnyNotNegative = 1.0
+    #: What numbers are fitted for: the mean, or the median. Classes are always fitted for their log loss.
+    objective: Literal["squared_error", "absolute_error"] = "squared_error"
+
+
+class KMeans(BaseModel):
+    """k-means, started by k-means||."""
+
+    model_config = SPEC
+
+    name: Literal["kmeans"]
+    k: AnyBins
+    max_iter: AnyCount = 50
+
+
+class BisectingKMeans(BaseModel):
+    """k-means that divides the largest cluster until there are ``k``."""
+
+    model_config = SPEC
+
+    name: Literal["bisecting_kmeans"]
+    k: AnyBins
+    max_iter: AnyCount = 50
+
+
+class GaussianMixture(BaseModel):
+    """Mixture of ``k`` normal distributions, each with its own covariance."""
+
+    model_config = SPEC
+
+    name: Literal["gaussian_mixture"]
+    k: AnyBins
+    max_iter: AnyCount = 100
+
+
+class ImplicitAls(BaseModel):
+    """Alternating least squares of likes, for lists; a like is a rating of ``features.liked_from`` or more."""
+
+    model_config = SPEC
+
+    name: Literal["implicit_als"]
+    rank: AnyCount = 10
+    reg_param: AnyNotNegative = 0.1
+    #: How much more a like says than a missing rating.
+    alpha: AnyPositive = 1.0
+    max_iter: AnyCount = 10
+
+
+class ResidualAls(BaseModel):
+    """Explicit alternating least squares of what item and user biases leave of a rating, for ratings."""
+
+    model_config = SPEC
+
+    name: Literal["residual_als"]
+    rank: AnyCount = 10
+    reg_param: AnyNotNegative = 0.1
+    max_iter: AnyCount = 10
+
+
 Algorithm = Annotated[
-    LogisticRegression | LinearSvc | RandomForest | Gbt | NaiveBayes | LinearRegression | GeneralizedLinear,
+    LogisticRegression
+    | LinearSvc
+    | RandomForest
+    | Gbt
+    | NaiveBayes
+    | LinearRegression
+    | GeneralizedLinear
+    | Xgboost
+    | KMeans
+    | BisectingKMeans
+    | GaussianMixture
+    | ImplicitAls
+    | ResidualAls,
     Field(discriminator="name"),
 ]
 
@@ -155,6 +238,12 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "naive_bayes": ("classification",),
     "linear_regression": ("regression",),
     "generalized_linear": ("regression",),
+    "xgboost": ("classification", "regression"),
+    "kmeans": ("clustering",),
+    "bisecting_kmeans": ("clustering",),
+    "gaussian_mixture": ("clustering",),
+    "implicit_als": ("recommendation",),
+    "residual_als": ("recommendation",),
 }
 
 

@@ -1,5 +1,6 @@
 """Which columns a model sees, by kind of dataset. A further kind is a class here and a transform."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -162,4 +163,124 @@ class RegularSeries(BaseModel):
         return [*self.counts, *self.codes, *self.categories]
 
 
-Features = Annotated[MinuteSeries | TableColumns | RegularSeries, Field(discriminator="kind")]
+class Visitors(BaseModel):
+    """What each host of an access log did within the window: how much, what, when and how evenly.
+
+    Amounts are counts (a model sees their log1p), the others shares from 0 to 1.
+    """
+
+    model_config = SPEC
+
+    kind: Literal["visitors"]
+    #: Hosts with fewer requests are left out: a share of two requests says nothing.
+    min_requests: int = Field(ge=1)
+
+    @property
+    def counts(self) -> list[str]:
+        return ["requests", "resources", "bytes_mean", "sessions", "requests_per_session", "busiest_minute"]
+
+    @property
+    def numeric(self) -> list[str]:
+        return ["image_share", "page_share", "error_share", "head_share", "not_modified_share", "night_share"]
+
+    @property
+    def codes(self) -> list[str]:
+        return []
+
+    @property
+    def categories(self) -> list[str]:
+        return []
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.counts, *self.numeric]
+
+
+class GenreTastes(BaseModel):
+    """What each user likes more, and less, than the rest of what he rates: one number from -1 to 1 for each genre."""
+
+    model_config = SPEC
+
+    kind: Literal["genre_tastes"]
+    user: str
+    item: str
+    rating: str
+    #: Dataset with the item's genres, joined by ``|``, and the column that holds them.
+    items: str
+    genres: str
+    #: Users with fewer ratings are left out.
+    min_ratings: int = Field(ge=1)
+    #: Genres that become columns, as the dataset writes them.
+    of: tuple[str, ...] = Field(min_length=2)
+
+    @property
+    def counts(self) -> list[str]:
+        return []
+
+    @property
+    def numeric(self) -> list[str]:
+        return ["likes_" + re.sub(r"[^a-z0-9]+", "_", genre.lower()).strip("_") for genre in self.of]
+
+    @property
+    def codes(self) -> list[str]:
+        return []
+
+    @property
+    def categories(self) -> list[str]:
+        return []
+
+    @property
+    def given(self) -> list[str]:
+        """Columns that the dataset must have."""
+        return [self.user, self.item, self.rating]
+
+    @property
+    def columns(self) -> list[str]:
+        return self.numeric
+
+
+class Ratings(BaseModel):
+    """Who rated what, when and how: a matrix with holes. The rating is the label."""
+
+    model_config = SPEC
+
+    kind: Literal["ratings"]
+    user: str
+    item: str
+    at: str
+    #: Ratings of so much and more are likes, which lists are made from and judged by.
+    liked_from: float
+    #: Least and largest rating there is.
+    bounds: tuple[float, float]
+    #: Length of a list.
+    top: int = Field(ge=1, le=1000)
+
+    @property
+    def counts(self) -> list[str]:
+        return []
+
+    @property
+    def numeric(self) -> list[str]:
+        return []
+
+    @property
+    def codes(self) -> list[str]:
+        return []
+
+    @property
+    def categories(self) -> list[str]:
+        return [self.user, self.item]
+
+    @property
+    def given(self) -> list[str]:
+        """Columns that the dataset must have."""
+        return [self.user, self.item, self.at]
+
+    @property
+    def columns(self) -> list[str]:
+        return self.categories
+
+
+Features = Annotated[
+    MinuteSeries | TableColumns | RegularSeries | Visitors | GenreTastes | Ratings, Field(discriminator="kind")
+]

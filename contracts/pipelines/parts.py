@@ -11,11 +11,16 @@ SPEC = ConfigDict(frozen=True, extra="forbid")
 _CRON_FIELD = re.compile(r"^(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*$")
 _CRON_LIMITS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 
-Metric = Literal["mae", "rmse", "poisson_deviance", "roc_auc", "pr_auc", "log_loss", "brier"]
+Metric = Literal[
+    "mae", "rmse", "poisson_deviance", "roc_auc", "pr_auc", "log_loss", "brier", "silhouette", "ndcg"
+]  # fmt: skip
 #: What each task is measured by.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "regression": ("mae", "rmse", "poisson_deviance"),
     "classification": ("roc_auc", "pr_auc", "log_loss", "brier"),
+    "clustering": ("silhouette",),
+    # Never by the error of ratings: models with a lower one made worse lists.
+    "recommendation": ("ndcg",),
 }
 
 
@@ -57,7 +62,44 @@ class FileSplit(BaseModel):
         return self
 
 
-Split = Annotated[TimeSplit | FileSplit, Field(discriminator="kind")]
+class RandomSplit(BaseModel):
+    """The holdout is drawn, by what ``together`` says: rows that agree in these columns stay on one side.
+
+    Which side does not depend on the other rows, so that no later model is judged on what an earlier one was told.
+    """
+
+    model_config = SPEC
+
+    kind: Literal["random"]
+    holdout_fraction: float = Field(gt=0.0, lt=1.0)
+    #: Columns of the snapshot; without any the key, and every row for itself.
+    together: tuple[str, ...] = ()
+    min_train_rows: int = Field(ge=2)
+    min_holdout_rows: int = Field(ge=2)
+
+
+class UserSplit(BaseModel):
+    """The holdout is the latest part of each user's ratings, the number of training rows rounded down."""
+
+    model_config = SPEC
+
+    kind: Literal["user_time"]
+    holdout_fraction: float = Field(gt=0.0, lt=1.0)
+    min_train_rows: int = Field(ge=2)
+    min_holdout_rows: int = Field(ge=2)
+
+
+Split = Annotated[TimeSplit | FileSplit | RandomSplit | UserSplit, Field(discriminator="kind")]
+
+
+class Imbalance(BaseModel):
+    """What is done about unequal classes, in training rows only; probabilities are brought back to the true share."""
+
+    model_config = SPEC
+
+    method: Literal["weights", "undersample", "oversample", "smote"]
+    #: Rows of the smaller class, or weight, per row of the larger one after the remedy.
+    ratio: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class Search(BaseModel):

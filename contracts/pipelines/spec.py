@@ -9,20 +9,51 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from contracts.datasets import dataset
 from contracts.errors import ConfigurationError
 from contracts.pipelines.algorithms import TASKS, Algorithm, Range, Task, hyperparameters, is_searched
-from contracts.pipelines.features import Features, MinuteSeries, RegularSeries, TableColumns
-from contracts.pipelines.parts import METRICS, SPEC, Calibration, FileSplit, Gate, Schedule, Search, Split
+from contracts.pipelines.features import (
+    Features,
+    GenreTastes,
+    MinuteSeries,
+    Ratings,
+    RegularSeries,
+    Visitors,
+)
+from contracts.pipelines.parts import (
+    METRICS,
+    SPEC,
+    Calibration,
+    FileSplit,
+    Gate,
+    Imbalance,
+    RandomSplit,
+    Schedule,
+    Search,
+    Split,
+)
 from contracts.profiles import ProfileName
 
 #: Predictor that every result table holds in row one and that needs no column: the mean of the training label, which
-#: for classes 0 and 1 is the share of 1.
-_CONSTANT = {"regression": "mean", "classification": "prior"}
+#: for classes 0 and 1 is the share of 1; one group for all; the same list for everybody.
+_CONSTANT = {"regression": "mean", "classification": "prior", "recommendation": "popularity"}
 #: Names in the result table that a baseline cannot have.
-_TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", *TASKS}
+_TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", "biases", *TASKS}
+#: Algorithms that have probabilities and take weights.
+_WEIGHED = {"logistic_regression", "random_forest", "gbt", "naive_bayes", "xgboost"}
 _NUMBERS = ("double", "float", "int", "bigint")
 #: What says which line of which file a row was.
 _LINE = ("source_sha256", "source_line")
 #: What the features of an access log's minutes bring along.
 _MINUTES = {"dataset": "silver.access_log", "key": ("minute_at",), "ordered_by": "minute_at", "label": "requests"}
+#: What the features of its visitors bring along.
+_HOSTS = {"dataset": "silver.access_log", "key": ("host",), "ordered_by": None, "label": ""}
+#: Which task each kind of features is for, and how its rows may be split.
+_FOR: dict[str, tuple[tuple[Task, ...], tuple[str, ...]]] = {
+    "minute_series": (("regression",), ("time",)),
+    "regular_series": (("regression",), ("group_time", "random")),
+    "table": (("regression", "classification"), ("files", "random")),
+    "visitors": (("clustering",), ("random",)),
+    "genre_tastes": (("clustering",), ("random",)),
+    "ratings": (("recommendation",), ("user_time",)),
+}
 
 
 class PipelineSpec(BaseModel):
@@ -40,8 +71,8 @@ class PipelineSpec(BaseModel):
     key: tuple[str, ...] = Field(min_length=1)
     #: Instant that the split and the forecast follow; none where rows have no order.
     ordered_by: str | None = None
-    #: What is predicted: a number, or 0 and 1.
-    label: str
+    #: What is predicted: a number, or 0 and 1; empty where rows are only grouped.
+    label: str = ""
     features: Features
     #: Predictor name to the feature column that is its prediction.
     baselines: dict[str, str] = {}
@@ -49,6 +80,7 @@ class PipelineSpec(BaseModel):
     #: The best of them on folds of the training part becomes the candidate; all of them are rated on the holdout.
     algorithms: tuple[Algorithm, ...] = Field(min_length=1)
     search: Search | None = None
+    imbalance: Imbalance | None = None
     calibration: Calibration | None = None
     seed: int = Field(ge=0, lt=2**31)
     #: Spark partitions that training rows are sorted into; stored with the model, so that a repeat agrees to 1e-9.
@@ -67,36 +99,66 @@ class PipelineSpec(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        checks = (self._task, self._columns, self._baselines, self._metrics, self._algorithms, self._split)
+        checks = (
+            self._task,
+            self._columns,
+            self._baselines,
+            self._metrics,
+            self._algorithms,
+            self._probabilities,
+            self._split,
+        )
         for field, complaint in (check() for check in checks):
             if complaint:
                 raise ValueError(f"{field}| {complaint}")
         return self
 
     def _task(self) -> tuple[str, str]:
-        if self.task == "classification" and not isinstance(self.features, TableColumns):
-            return "task", f"features of kind {self.features.kind} are for task regression"
+        tasks = _FOR[self.features.kind][0]
+        if self.task not in tasks:
+            return "task", f"features of kind {self.features.kind} are for task {' or '.join(tasks)}"
         if self.forecast and not {self.ordered_by, "forecast"} <= set(dataset(self.forecast).column_names):
             return "forecast", f"a table with the columns {self.ordered_by or 'ordered_by'} and forecast"
         return "", ""
 
     def _columns(self) -> tuple[str, str]:
-        if isinstance(self.features, MinuteSeries):
-            wrong = [name for name, value in _MINUTES.items() if getattr(self, name) != value]
-            return (wrong[0], f"{_MINUTES[wrong[0]]}, as features of kind minute_series have it") if wrong else ("", "")
+        if isinstance(self.features, MinuteSeries | Visitors):
+            brought = _MINUTES if isinstance(self.features, MinuteSeries) else _HOSTS
+            wrong = [name for name, value in brought.items() if getattr(self, name) != value]
+            if not wrong:
+                return "", ""
+            return wrong[0], f"{brought[wrong[0]] or 'nothing'}, as features of kind {self.features.kind} have it"
         types = {column.name: column.type for column in dataset(self.dataset).columns}
-        for field, names in (("key", self.key), ("label", (self.label,)), ("features", self.features.given)):
+        labels = (self.label,) if self.label or self.task != "clustering" else ()
+        for field, names in (("key", self.key), ("label", labels), ("features", self.features.given)):
             if strangers := [name for name in names if name not in types]:
-                return field, f"{self.dataset} has no column {', '.join(strangers)}; it has {', '.join(types)}"
-        numbers = [self.label, *self.features.numeric]
+                said = ", ".join(strangers) or "''"
+                return field, f"{self.dataset} has no column {said}; it has {', '.join(types)}"
+        numbers = [*labels, *(name for name in self.features.numeric if name in types)]
         if texts := [name for name in numbers if types[name] not in _NUMBERS]:
             return "features", f"{', '.join(texts)} must be numbers; categories may be texts, the label 0 and 1"
         if self.label in self.features.columns:
             return "label", f"the label {self.label} cannot be a feature"
+        return self._place()
+
+    def _place(self) -> tuple[str, str]:
         if isinstance(self.features, RegularSeries):
             place = (self.features.group, self.features.at)
             if self.key != place or self.ordered_by != self.features.at:
                 return "key", f"[{', '.join(place)}], and ordered_by {self.features.at}: one row a group and step"
+        if isinstance(self.features, Ratings):
+            place = (self.features.user, self.features.item)
+            if self.key != place:
+                return "key", f"[{', '.join(place)}]: a user rates an item once"
+        if isinstance(self.features, GenreTastes):
+            if self.key != (self.features.user,) or self.label:
+                return "key", f"[{self.features.user}], without a label: one row a user"
+            try:
+                known = dataset(self.features.items).column_names
+            except ConfigurationError as error:
+                return "features.items", error.required
+            if not {self.features.item, self.features.genres} <= set(known):
+                return "features.items", f"a dataset with the columns {self.features.item} and {self.features.genres}"
         return "", ""
 
     def _baselines(self) -> tuple[str, str]:
@@ -104,12 +166,14 @@ class PipelineSpec(BaseModel):
         strangers = {name: column for name, column in self.baselines.items() if column not in numbers}
         if strangers:
             return "baselines", f"{strangers} name no feature that is a number; those are {', '.join(numbers)}"
+        if self.task == "clustering" and not self.baselines:
+            return "baselines", "one at least: a name and the column by whose size alone rows are grouped"
         if getattr(self.features, "impute", None) and self.baselines:
             return "baselines", "none where numbers are imputed: a baseline would be missing where its column is"
         if isinstance(self.features, RegularSeries) and self.baselines.get("persistence") != "lag_1":
             return "baselines", "persistence: lag_1, the value one step before, is what a series is compared with"
         if self.constant in self.baselines:
-            return "baselines", f"{self.constant} is the mean of the training label and has no column"
+            return "baselines", f"{self.constant} is what every table begins with and has no column"
         if taken := sorted(_TAKEN & set(self.baselines)):
             return "baselines", f"other names than {', '.join(taken)}, which stand for somebody else"
         if self.gate.baseline not in self.baseline_names:
@@ -132,10 +196,21 @@ class PipelineSpec(BaseModel):
             return "algorithms", f"{', '.join(strangers)} cannot do {self.task}; these can: {', '.join(able)}"
         if len(set(names)) != len(names):
             return "algorithms", "each algorithm may stand there once; give its hyperparameters lists to choose from"
+        if self.task == "recommendation" and "implicit_als" not in names:
+            return "algorithms", "implicit_als: lists made by a model of ratings are worse than those of popularity"
+        return self._search()
+
+    def _probabilities(self) -> tuple[str, str]:
+        names = {algorithm.name for algorithm in self.algorithms}
+        if self.imbalance and (self.task != "classification" or not names <= _WEIGHED):
+            return "imbalance", f"nothing: it is for task classification and {', '.join(sorted(_WEIGHED))}"
         if self.calibration and (self.task != "classification" or "linear_svc" in names):
             return "calibration", "nothing: it needs probabilities, so task classification and no linear_svc"
+        return "", ""
+
+    def _search(self) -> tuple[str, str]:
         if self.search is None:
-            chosen = len(names) > 1 or any(map(is_searched, self.algorithms))
+            chosen = len(self.algorithms) > 1 or any(map(is_searched, self.algorithms))
             return "search", "search: how to choose among what is listed, by which metric" if chosen else ""
         values = [value for each in self.algorithms for value in hyperparameters(each).values()]
         if self.search.method != "grid":
@@ -146,10 +221,13 @@ class PipelineSpec(BaseModel):
         return "search.trials", "a grid tries every combination: search.trials must go" if self.search.trials else ""
 
     def _split(self) -> tuple[str, str]:
-        kinds = {"minute_series": "time", "regular_series": "group_time", "table": "files"}
-        needed = kinds[self.features.kind]
-        if self.split.kind != needed:
-            return "split.kind", f"features of kind {self.features.kind} are split by {needed}"
+        kinds = _FOR[self.features.kind][1]
+        if self.split.kind not in kinds:
+            return "split.kind", f"features of kind {self.features.kind} are split by {' or '.join(kinds)}"
+        if isinstance(self.split, RandomSplit):
+            known = [*self.key, *self.features.columns, self.label]
+            strangers = [name for name in self.split.together if name not in known]
+            return "split.together", f"columns of the snapshot: {', '.join(filter(None, known))}" if strangers else ""
         if not isinstance(self.split, FileSplit):
             return "", ""
         if "source_file" not in dataset(self.dataset).column_names or not set(_LINE) <= set(self.key):
@@ -162,12 +240,16 @@ class PipelineSpec(BaseModel):
 
     @property
     def constant(self) -> str:
-        """Name of the baseline that predicts the mean of the training label."""
-        return _CONSTANT[self.task]
+        """Name of the baseline that every table begins with; groups have none but the spec's own."""
+        return _CONSTANT.get(self.task, "")
 
     @property
     def baseline_names(self) -> list[str]:
         """The constant first, then the spec's own in its order; of a series also what its calendar says."""
+        if self.task == "recommendation":
+            return [self.constant, "biases"]
+        if self.task == "clustering":
+            return list(self.baselines)
         if isinstance(self.features, RegularSeries):
             return [self.constant, "group_mean", "profile", *self.baselines, "persistence_plus_profile_change"]
         return [self.constant, *self.baselines]

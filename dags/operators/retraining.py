@@ -53,9 +53,7 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
     return decide()
 
 
-def is_due(
-    rows: str, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool
-) -> tuple[bool, str]:
+def is_due(rows: str, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool) -> tuple[bool, str]:
     """Whether to train on ``rows`` (what `about` says), and why. ``now`` is the instant that the run is for."""
     if force:
         return True, "forced"

@@ -28,10 +28,10 @@ from spark_apps.io.snapshots import Snapshot
 from spark_apps.ml import metrics, splits
 from spark_apps.ml.algorithms import PREDICTION
 from spark_apps.ml.choosing import Rated
+from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.metrics import Measures
 from spark_apps.ml.paired import Difference
 from spark_apps.ml.splits import Bounds
-from spark_apps.ml.training import CANDIDATE, Fitted
 
 # Read by MLflow whenever it sends a request. A server that hangs is given up after 10 s x 3, well within a minute.
 _CLIENT = {

@@ -17,15 +17,18 @@ _CYCLES = {"hour": (1440, ("hour_sin", "hour_cos")), "weekday": (7 * 1440, ("wee
 
 def build(rows: DataFrame, spec: PipelineSpec) -> DataFrame:
     """Rows of ``spec.dataset`` -> every row the spec's features can be asked for, incomplete ones included."""
-    if isinstance(spec.features, MinuteSeries):
-        return access_log_volume.features(rows, spec.features)
-    if isinstance(spec.features, TableColumns):
-        return table_columns.features(rows, key=spec.key, label=spec.label, columns=spec.features.columns)
-    asked = spec.features
-    return regular_series.features(
-        rows, group=asked.group, at=asked.at, value=spec.label, step_minutes=asked.step_min, lags=asked.lags_steps,
-        rolling_means=asked.rolling_means_steps,
-    )  # fmt: skip
+    match spec.features:
+        case MinuteSeries() as asked:
+            return access_log_volume.features(rows, asked)
+        case TableColumns() as asked:
+            return table_columns.features(rows, key=spec.key, label=spec.label, columns=asked.columns)
+        case RegularSeries() as asked:
+            return regular_series.features(
+                rows, group=asked.group, at=asked.at, value=spec.label, step_minutes=asked.step_min,
+                lags=asked.lags_steps, rolling_means=asked.rolling_means_steps,
+            )  # fmt: skip
+        case other:
+            raise NotImplementedError(f"features of kind {other.kind}")
 
 
 def forecastable(frame: DataFrame, columns: list[str]) -> DataFrame:
@@ -36,7 +39,7 @@ def forecastable(frame: DataFrame, columns: list[str]) -> DataFrame:
 def trainable(frame: DataFrame, spec: PipelineSpec) -> DataFrame:
     """Rows whose label is there, and every feature that is not imputed."""
     imputed = spec.features.numeric if getattr(spec.features, "impute", None) else []
-    return frame.where(_all_present([c for c in (*spec.features.columns, spec.label) if c not in imputed]))
+    return frame.where(_all_present([c for c in (*spec.features.columns, spec.label) if c and c not in imputed]))
 
 
 def refuse_look_ahead(rows: DataFrame, built: DataFrame, spec: PipelineSpec) -> None:

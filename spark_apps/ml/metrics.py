@@ -12,8 +12,8 @@ from contracts.pipelines.parts import Metric
 from spark_apps.ml import binary_scores, regression_errors
 from spark_apps.ml.regression_errors import Errors
 
-#: Areas under a curve: 1 is perfect.
-_AREAS = ("roc_auc", "pr_auc")
+#: Measures of which 1 is perfect.
+_AREAS = ("roc_auc", "pr_auc", "silhouette", "ndcg")
 
 
 class Probabilities(BaseModel):

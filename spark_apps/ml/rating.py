@@ -1,6 +1,7 @@
 """Everybody on the same rows: baselines and models answer, are measured, and are compared in pairs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
@@ -16,27 +17,32 @@ from spark_apps.ml.paired import Difference
 _BY = "by_"
 
 
-def answered(
-    train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec
-) -> DataFrame:
-    """The holdout with a column ``by_<name>`` for each baseline, which knows ``train`` alone, and for each model."""
+@dataclass(frozen=True)
+class Rows:
+    """Everybody's answers beside each other, a row of the holdout each, in columns ``by_<name>``."""
+
+    answers: DataFrame
+    spec: PipelineSpec
+
+    def measures(self) -> dict[str, Measures]:
+        """Measures of everybody who answered, on all rows: the baselines first."""
+        names = [column.removeprefix(_BY) for column in self.answers.columns if column.startswith(_BY)]
+        return metrics.measure(self.answers, self.spec, {name: F.col(f"{_BY}{name}") for name in names})
+
+    def against(self, name: str, other: str) -> Difference:
+        """The paired test of one who answered beside another, on all rows."""
+        return paired.difference(self.answers, self.spec, F.col(f"{_BY}{name}"), F.col(f"{_BY}{other}"))
+
+
+def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Rows:
+    """Ask each baseline, which knows ``train`` alone, and each model about the holdout."""
     rated = _by_baselines(train, holdout, spec)
     for name, model in models.items():
         made = model.transform(rated)
         # A model brings columns of its own; only its answer stays, so that the next one finds no stranger.
         rated = made.select(*rated.columns, answer(made, spec).alias(f"{_BY}{name}"))
-    return rated
-
-
-def measure(rated: DataFrame, spec: PipelineSpec) -> dict[str, Measures]:
-    """Measures of everybody who answered, on all rows: the baselines first."""
-    names = [column.removeprefix(_BY) for column in rated.columns if column.startswith(_BY)]
-    return metrics.measure(rated, spec, {name: F.col(f"{_BY}{name}") for name in names})
-
-
-def against(rated: DataFrame, name: str, other: str, spec: PipelineSpec) -> Difference:
-    """The paired test of one who answered beside another, on all rows."""
-    return paired.difference(rated, spec, F.col(f"{_BY}{name}"), F.col(f"{_BY}{other}"))
+    # Read by every measure and by the tests.
+    return Rows(rated.cache(), spec)
 
 
 def _by_baselines(train: DataFrame, rows: DataFrame, spec: PipelineSpec) -> DataFrame:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import RegularSeries
-from contracts.pipelines.parts import FileSplit
+from contracts.pipelines.parts import FileSplit, RandomSplit
 from spark_apps.ml import group_splits, twins
 from spark_apps.ml.group_splits import GroupSplit
 from spark_apps.ml.instants import from_micros
@@ -65,7 +65,30 @@ class FileBounds(BaseModel):
         return found
 
 
-Bounds = TimeBounds | FileBounds | GroupSplit
+class RandomBounds(BaseModel):
+    """Rows of the two parts, which are told apart by a number drawn from the columns ``by`` and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: tuple[str, ...]
+    seed: int
+    holdout_share: float
+    train_rows: int
+    holdout_rows: int
+
+    def train(self, frame: DataFrame) -> DataFrame:
+        return frame.where(~self.is_holdout)
+
+    def holdout(self, frame: DataFrame) -> DataFrame:
+        return frame.where(self.is_holdout)
+
+    @property
+    def is_holdout(self) -> Column:
+        drawn = F.pmod(F.xxhash64(F.lit("holdout"), F.lit(self.seed), *self.by), F.lit(1_000_000))
+        return drawn < F.lit(round(self.holdout_share * 1_000_000))
+
+
+Bounds = TimeBounds | FileBounds | GroupSplit | RandomBounds
 _BOUNDS: TypeAdapter[Bounds] = TypeAdapter(Bounds)
 
 
@@ -78,6 +101,8 @@ def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
     """The split that the spec asks for; None where ordered rows make no two parts. A side without files has no rows."""
     if isinstance(spec.split, FileSplit):
         return by_files(frame, spec.split)
+    if isinstance(spec.split, RandomSplit):
+        return drawn(frame, by=spec.split.together or spec.key, share=spec.split.holdout_fraction, seed=spec.seed)
     at, share = str(spec.ordered_by), spec.split.holdout_fraction
     if spec.split.kind == "time":
         return newest_as_holdout(frame, ordered_by=at, holdout_fraction=share)
@@ -102,6 +127,9 @@ def known_to(champion: Bounds, split: Bounds) -> str:
         trained = [part for part in champion.train_stretches if part.group in begins]
         late = [part.group for part in trained if part.last_at >= begins[part.group]]
         return f"was trained on rows of the holdout of {', '.join(late)}" if late else ""
+    if isinstance(champion, RandomBounds) and isinstance(split, RandomBounds):
+        same = (champion.by, champion.seed) == (split.by, split.seed) and champion.holdout_share >= split.holdout_share
+        return "" if same else "was drawn in another way"
     return "was split in another way"
 
 
@@ -125,6 +153,13 @@ def by_files(frame: DataFrame, split: FileSplit) -> FileBounds:
     rows = found.select("source_sha256", "source_line").collect()
     keys = tuple(sorted((row["source_sha256"], row["source_line"]) for row in rows))
     return bounds.model_copy(update={"left_out": keys, "holdout_rows": bounds.holdout_rows - len(keys)})
+
+
+def drawn(frame: DataFrame, *, by: tuple[str, ...], share: float, seed: int) -> RandomBounds:
+    """About ``share`` of the rows are the holdout; rows that agree in the columns ``by`` are on one side."""
+    bounds = RandomBounds(by=by, seed=seed, holdout_share=share, train_rows=0, holdout_rows=0)
+    rows, held = frame.agg(F.count("*"), F.count_if(bounds.is_holdout)).collect()[0]
+    return bounds.model_copy(update={"train_rows": rows - held, "holdout_rows": held})
 
 
 def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: float) -> TimeBounds | None:

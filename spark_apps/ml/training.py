@@ -1,7 +1,6 @@
 """Fit candidates on one part of a snapshot and rate them, with everyone they must beat, on the other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pyspark.ml import PipelineModel
@@ -13,29 +12,12 @@ from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm, combinations
 from contracts.pipelines.parts import FileSplit
 from spark_apps.ml import algorithms, answers, audit, calibration, features, rating, tuning
-from spark_apps.ml.metrics import Measures
+from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.splits import Bounds, FileBounds
 from spark_apps.ml.tuning import Trial
 
-#: Name of the model that was chosen, in the table of measures.
-CANDIDATE = "candidate"
 #: Share of the holdout that may equal training rows by chance: people and parts that are alike exist.
 MOST_SHARED = 0.05
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The model that was chosen, the columns it reads, and what led to it.
-
-    ``errors`` by predictor on the holdout: baselines, then the algorithms that were not chosen, then the candidate.
-    """
-
-    model: PipelineModel
-    columns: list[str]
-    errors: dict[str, Measures]
-    algorithm: str
-    chosen: dict[str, Any]
-    trials: list[Trial]
 
 
 def lacking_rows(split: Bounds | None, spec: PipelineSpec) -> str:
@@ -66,7 +48,8 @@ def refuse_one_class(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Non
 def refuse_leaks(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
     """Raise QualityGateError where a feature tells the label by itself, or many holdout rows are training rows."""
     train, columns = split.train(frame), spec.features.columns
-    findings = audit.before_training(train, features=columns, label=spec.label, task=spec.task)
+    task: audit.Task = "classification" if spec.task == "classification" else "regression"
+    findings = audit.before_training(train, features=columns, label=spec.label, task=task)
     if isinstance(split, FileBounds):
         shared = audit.shared_rows(train, split.holdout(frame), columns=columns, label=spec.label)
         findings += [each for each in shared if each.evidence["rows"] > MOST_SHARED * split.holdout_rows]
@@ -97,8 +80,8 @@ def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
 
         candidate = _calibrated(candidate, train, fit, spec)
     others = {name: model for name, model in models.items() if model is not candidate}
-    rated = rating.answered(train, split.holdout(frame), {**others, CANDIDATE: candidate}, spec)
-    return Fitted(candidate, columns, rating.measure(rated, spec), winner, chosen[winner], trials)
+    judged = rating.judge(train, split.holdout(frame), {**others, CANDIDATE: candidate}, spec)
+    return Fitted(candidate, columns, judged.measures(), winner, chosen[winner], trials)
 
 
 def _calibrated(

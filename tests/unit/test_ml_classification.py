@@ -194,8 +194,8 @@ def test_every_classifier_answers_with_a_probability_that_ranks(spark, name, auc
     assert (prior.roc_auc, prior.rows) == (pytest.approx(0.5), 120)
     assert own.roc_auc > auc
     assert own.brier < prior.brier
-    rated = rating.answered(split.train(frame), split.holdout(frame), {"x": fitted.model}, asked)
-    made = rated.agg(F.min("by_x"), F.max("by_x")).first()
+    rated = rating.judge(split.train(frame), split.holdout(frame), {"x": fitted.model}, asked)
+    made = rated.answers.agg(F.min("by_x"), F.max("by_x")).first()
     assert 0 <= made[0] < made[1] <= 1
 
 
@@ -282,8 +282,8 @@ def test_protocol_h1_has_six_twins_and_logistic_regression_is_what_the_reference
     assert own.ece == pytest.approx(0.0296, abs=3e-3)
     assert own.roc_auc_sd == pytest.approx(0.0050, abs=5e-4)
     assert own.ece_limit == pytest.approx(0.0143, abs=2e-3)
-    rated = rating.answered(split.train(collisions), split.holdout(collisions), {"x": fitted.model}, asked)
-    test = rating.against(rated, "x", "prior", asked)
+    rated = rating.judge(split.train(collisions), split.holdout(collisions), {"x": fitted.model}, asked)
+    test = rated.against("x", "prior")
     assert test.mean == pytest.approx(own.log_loss - prior.log_loss, abs=1e-5)
     assert (test.blocks, test.high < 0) == (10_978, True)
 
@@ -296,8 +296,8 @@ def test_a_repeat_gives_the_same_model_to_1e_9(collisions):
     found = []
     for spread in (collisions, collisions.repartition(5, "m_bb")):
         model = algorithms.fit(split.train(spread), asked, asked.features.columns, forest, chosen)
-        rated = rating.answered(split.train(collisions), split.holdout(collisions), {"x": model}, asked)
-        found.append(rating.measure(rated, asked)["x"])
+        rated = rating.judge(split.train(collisions), split.holdout(collisions), {"x": model}, asked)
+        found.append(rated.measures()["x"])
     assert found[0] == found[1]
 
 
@@ -311,8 +311,8 @@ def test_a_calibrated_model_is_stored_and_loaded_as_one(spark, tmp_path, method)
     assert fitted.errors["candidate"] != fitted.errors["random_forest"]
     fitted.model.write().overwrite().save(str(tmp_path / "model"))
     loaded = PipelineModel.load(str(tmp_path / "model"))
-    made = rating.answered(split.train(frame), split.holdout(frame), {"a": fitted.model, "b": loaded}, asked)
-    assert made.where("by_a <> by_b OR by_a IS NULL").count() == 0
+    made = rating.judge(split.train(frame), split.holdout(frame), {"a": fitted.model, "b": loaded}, asked)
+    assert made.answers.where("by_a <> by_b OR by_a IS NULL").count() == 0
 
 
 @pytest.mark.models

@@ -51,8 +51,8 @@ def test_a_poisson_model_of_the_shipped_traffic_has_the_error_of_the_reference(f
     assert found["same_quarter_last_week"] == pytest.approx(33.69, abs=0.02)
     # The reference has 19.12; much less than 16 would mean that a feature knows the label.
     assert 18.5 < found["candidate"] <= 19.2
-    rated = rating.answered(split.train(frame), split.holdout(frame), {"x": fitted.model}, GLM)
-    test = rating.against(rated, "x", "persistence", GLM)
+    rated = rating.judge(split.train(frame), split.holdout(frame), {"x": fitted.model}, GLM)
+    test = rated.against("x", "persistence")
     assert test.mean == pytest.approx(fitted.errors["candidate"].mae - fitted.errors["persistence"].mae, abs=1e-6)
     # One block a site and day.
     assert 700 < test.blocks < 1000

@@ -15,6 +15,7 @@ from contracts.errors import QualityGateError
 from contracts.pipelines.algorithms import combinations
 from spark_apps.ml import algorithms, features, metrics, paired, rating, regression_errors, scoring, splits, training
 from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.ml.fitted import Fitted
 from spark_apps.transforms import access_log_volume
 
 pytestmark = pytest.mark.spark
@@ -60,7 +61,7 @@ def fit(frame: DataFrame, columns: list[str]):
 
 
 @pytest.fixture(scope="module")
-def fitted(morning) -> training.Fitted:
+def fitted(morning) -> Fitted:
     frame = features.trainable(morning, SPEC)
     split = splits.newest_as_holdout(frame, ordered_by="minute_at", holdout_fraction=SPEC.split.holdout_fraction)
     return training.fit_and_rate(frame, split, SPEC)
@@ -165,9 +166,7 @@ def test_calendar_columns_wait_until_their_cycle_was_seen_twice(rows, left_out):
 def test_every_kind_of_column_reaches_the_model(spark, morning):
     frame = features.trainable(morning, SPEC)
     model = fit(frame, SPEC.features.columns)
-    numbers, everything = (
-        stage.getInputCols() for stage in model.stages if type(stage).__name__ == "VectorAssembler"
-    )
+    numbers, everything = (stage.getInputCols() for stage in model.stages if type(stage).__name__ == "VectorAssembler")
     assert len(numbers) == 9 + 2
     assert {"log_lag_1", "log_mean_60", "in_hour_sin"} <= set(numbers)
     assert everything == ["scaled", "is_weekday"]
@@ -236,7 +235,7 @@ def test_the_hour_of_a_single_morning_loses_in_rolling_validation(morning):
         past = frame.where(F.col("minute_at") < F.lit(instants[start]))
         coming = frame.where(F.col("minute_at").between(F.lit(instants[start]), F.lit(instants[end - 1])))
         models = {name: fit(past, columns) for name, columns in tried.items()}
-        errors = rating.measure(rating.answered(past, coming, models, SPEC), SPEC)
+        errors = rating.judge(past, coming, models, SPEC).measures()
         for name in tried:
             mae[name].append(errors[name].mae)
     mean = {name: sum(found) / len(found) for name, found in mae.items()}
@@ -266,7 +265,7 @@ def test_the_holdout_does_not_touch_the_fit(morning, fitted):
 
 def test_two_models_are_rated_on_the_same_rows_without_seeing_each_other(morning, fitted):
     holdout = features.trainable(morning, SPEC).where(F.col("minute_at") >= F.lit(minute(100)))
-    both = rating.measure(rating.answered(morning, holdout, {"a": fitted.model, "b": fitted.model}, SPEC), SPEC)
+    both = rating.judge(morning, holdout, {"a": fitted.model, "b": fitted.model}, SPEC).measures()
     assert list(both) == ["mean", "persistence", "rolling_mean_5", "a", "b"]
     assert both["a"] == both["b"]
 
@@ -327,7 +326,7 @@ def test_one_block_says_nothing_about_luck_and_no_rows_are_an_error(spark):
 def test_the_model_of_the_real_morning_is_better_than_persistence_beyond_luck(morning, fitted):
     frame = features.trainable(morning, SPEC)
     split = splits.of(frame, SPEC)
-    rated = rating.answered(split.train(frame), split.holdout(frame), {"x": fitted.model}, SPEC)
-    test = rating.against(rated, "x", "persistence", SPEC)
+    rated = rating.judge(split.train(frame), split.holdout(frame), {"x": fitted.model}, SPEC)
+    test = rated.against("x", "persistence")
     assert test.mean == pytest.approx(fitted.errors["candidate"].mae - fitted.errors["persistence"].mae, abs=1e-9)
     assert (test.blocks, test.high < 0) == (15, True)

@@ -75,8 +75,10 @@ def test_the_volume_pipeline_names_its_columns_in_snapshot_order():
         ({"gate__metric": "roc_auc"}, ["regression is not measured by roc_auc", "mae"]),
         ({"ordered_by": None}, ["forecast", "the columns ordered_by and forecast"]),
         ({"split__kind": "coin"}, ["split.kind", "'coin'", "'time'"]),
-        ({"split": {"kind": "files", "train": "a", "holdout": "b", "min_train_rows": 2, "min_holdout_rows": 2}},
-         ["split.kind", "features of kind minute_series are split by time"]),
+        (
+            {"split": {"kind": "files", "train": "a", "holdout": "b", "min_train_rows": 2, "min_holdout_rows": 2}},
+            ["split.kind", "features of kind minute_series are split by time"],
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_file_field_value_and_what_is_allowed(tmp_path, changes, names):
@@ -108,10 +110,16 @@ SEARCH = {"method": "grid", "metric": "mae"}
         ({"name": "gbt", "max_depth": {"low": 6, "high": 2}}, SEARCH, ["algorithms.0.max_depth", "low must be below"]),
         ({"name": "gbt", "max_depth": {"low": 2, "high": 60}}, SEARCH, ["algorithms.0.max_depth.high", "equal to 30"]),
         ({"name": "gbt", "max_depth": {"low": 2.5, "high": 6}}, SEARCH, ["algorithms.0.max_depth.low", "integer"]),
-        ({"name": "gbt", "max_depth": {"low": 2, "high": 6, "step": 1}}, SEARCH,
-         ["algorithms.0.max_depth.step", "a known field: low, high, log"]),
-        ({"name": "gbt", "max_depth": [2, 6]}, SEARCH | {"parallelism": 2, "stop_hopeless": True},
-         ["search", "without stop_hopeless"]),
+        (
+            {"name": "gbt", "max_depth": {"low": 2, "high": 6, "step": 1}},
+            SEARCH,
+            ["algorithms.0.max_depth.step", "a known field: low, high, log"],
+        ),
+        (
+            {"name": "gbt", "max_depth": [2, 6]},
+            SEARCH | {"parallelism": 2, "stop_hopeless": True},
+            ["search", "without stop_hopeless"],
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused(tmp_path, algorithm, search, names):

@@ -1,0 +1,34 @@
+"""Tasks that are trained and judged alike form a family: the applications ask here and know none of them."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame
+
+from contracts.pipelines import PipelineSpec
+from spark_apps.ml import rating, training
+from spark_apps.ml.fitted import Fitted
+from spark_apps.ml.metrics import Measures
+from spark_apps.ml.paired import Difference
+from spark_apps.ml.splits import Bounds
+
+
+class Judged(Protocol):
+    """Baselines and models on the same holdout."""
+
+    def measures(self) -> dict[str, Measures]:
+        """Of everybody by name, the baselines first."""
+
+    def against(self, name: str, other: str) -> Difference:
+        """The paired test of one beside another: below 0 the first is better."""
+
+
+def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
+    """Choose and fit on ``split.train`` of a snapshot only, then rate on all of ``split.holdout``."""
+    return training.fit_and_rate(frame, split, spec)
+
+
+def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Judged:
+    """Ask the baselines, which know ``train`` alone, and the models by name about the holdout."""
+    return rating.judge(train, holdout, models, spec)
