@@ -8,7 +8,7 @@ TOOLS_PYTHON := $(ENV)/tools/bin/python
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-models test-faults bench-stream workloads golden docs
+.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-models test-faults bench-stream bench-training workloads golden docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-stream: setup ## measure the streaming path; PARTS="parse catch_up freshne
 
 workloads: setup ## train and evaluate the pipelines on the shipped samples; ONLY="higgs" for some of them
 	$(SPARK_PYTHON) benchmarks/workloads.py $(ONLY)
+
+bench-training: setup ## parallel search, a million rows, ten thousand columns, unequal classes; PARTS="search rows"
+	$(SPARK_PYTHON) benchmarks/training.py $(PARTS)
 
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py

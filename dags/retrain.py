@@ -67,6 +67,8 @@ def retrain(spec: PipelineSpec) -> DAG:
         evaluate = spark_app("evaluate", *named, "--candidate", CANDIDATE, "--decision", DECISION)
         promote = spark_app("promote", *named, "--decision", DECISION)
 
+        if spec.beside:
+            due >> spark_app("validate", "--dataset", spec.beside, task_id="validate_beside") >> features
         first >> due >> validate >> features >> validate_features >> train >> evaluate >> promote
         if spec.forecast:
             # On validated rows the champion forecasts also when nothing was trained or promoted.

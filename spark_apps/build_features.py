@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.datasets import dataset
@@ -12,6 +12,7 @@ from contracts.errors import ConfigurationError
 from contracts.settings import Settings
 from contracts.windows import TableVersion, Window
 from spark_apps.io import ops, runs, snapshots, specs, tables, verdicts
+from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import features
 
 NAME = "build_features"
@@ -38,18 +39,22 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
             f"Building {spec.snapshot_name}", found=asked.about, required=f"a version of {spec.dataset}",
             next_step="Pass the version.json of a run about this table.",
         )  # fmt: skip
-    verdict = verdicts.of(ops.connect(settings.ops_database), spec.dataset, asked)
-    rows = tables.read(spark, dataset(spec.dataset), settings.lake, at_version=verdict.table_version)
+    engine = ops.connect(settings.ops_database)
+    verdict = verdicts.of(engine, spec.dataset, asked)
+    other = verdicts.newest(engine, spec.beside) if spec.beside else None
+    rows = _judged(spark, settings, verdict)
     if isinstance(asked, Window):
         rows = rows.where(F.col("arrived_on").between(asked.first_day, asked.last_day))
     # Read by the guard and by the snapshot; the rows themselves may be many, the features are fewer or as many.
-    built = features.build(rows, spec).cache()
+    built = features.build(rows, spec, _judged(spark, settings, other) if other else None).cache()
     features.refuse_look_ahead(rows, built, spec)
     provenance = {
         "dataset": spec.dataset, "table_version": verdict.table_version, "verdict": verdict.id,
         "content_hash": verdict.content_hash, "rows": asked.model_dump(mode="json"), "spec_hash": spec.hash,
         "git_revision": specs.git_revision(), "run_key": runs.context_of(args).key,
     }  # fmt: skip
+    if other:
+        provenance["beside"] = other.model_dump(include={"dataset", "table_version", "id", "content_hash"})
     usable = features.trainable(built, spec)
     snapshot = snapshots.write(usable, spec.snapshot_name, settings, key=spec.key, provenance=provenance)
     snapshot.write_pointer(args.snapshot)
@@ -61,6 +66,10 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         rows={"validated": verdict.rows, "candidates": built.count(), "snapshot": snapshot.rows},
         hashes={"snapshot": snapshot.hash, "spec": spec.hash}, facts=provenance,
     )  # fmt: skip
+
+
+def _judged(spark: SparkSession, settings: Settings, verdict: Verdict) -> DataFrame:
+    return tables.read(spark, dataset(verdict.dataset), settings.lake, at_version=verdict.table_version)
 
 
 if __name__ == "__main__":

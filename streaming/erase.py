@@ -2,7 +2,8 @@
 
 Deletes its rows from bronze, silver and quarantine, lets gold follow, and removes the old files at once. Lines that
 wait in Kafka are not touched: they are gone when the topic's retention has passed; erase again after they arrived.
-Registered models and training snapshots hold counts per minute only, no hosts.
+Training snapshots that hold the host (those of `access_log_visitors`) are removed whole; a training that reads one has
+to build it anew. Registered models hold means of many hosts, no host.
 """
 
 import sys
@@ -19,7 +20,7 @@ from contracts.datasets import (
     SILVER_ACCESS_LOG,
 )
 from contracts.settings import Settings
-from spark_apps.io import locks, tables
+from spark_apps.io import locks, snapshots, tables
 from spark_apps.transforms.pseudonyms import pseudonym
 from streaming import aggregate, upkeep
 
@@ -57,8 +58,10 @@ def main(args: Namespace, settings: Settings, spark: SparkSession, _engine: Engi
             aggregate.step(spark, settings)
             for dataset in (*_LAYERS, *GOLD_OF_ACCESS_LOG):
                 tables.vacuum(spark, dataset, settings, keep_hours=0)
+    # After the layers: a snapshot that is built from now on no longer finds the host.
+    gone = snapshots.remove_with(spark, settings, "host", names)
     counts = ", ".join(f"{rows} rows of {layer}" for layer, rows in erased.items())
-    return f"erased {args.host}: {counts}; gold follows, old files are removed"
+    return f"erased {args.host}: {counts}, {gone} training snapshots; gold follows, old files are removed"
 
 
 if __name__ == "__main__":

@@ -159,13 +159,15 @@ class Xgboost(BaseModel):
 
 
 class KMeans(BaseModel):
-    """k-means, started by k-means||."""
+    """k-means, started ``starts`` times by k-means||: the result with the least squared distances to its centres."""
 
     model_config = SPEC
 
     name: Literal["kmeans"]
     k: AnyBins
     max_iter: AnyCount = 50
+    #: One start often ends in groups that could be better.
+    starts: Count = 5
 
 
 class BisectingKMeans(BaseModel):

@@ -72,6 +72,27 @@ class MinuteSeries(BaseModel):
         return [*self.counts, *self.numeric, *self.codes]
 
 
+class Selection(BaseModel):
+    """Which entries of the vector a model keeps: those that score highest on the training part.
+
+    ``variance`` knows no label; ``test`` is chi-squared, analysis of variance or a regression's F, by what label and
+    features are; ``importance`` is that of a forest with Spark's defaults.
+    """
+
+    model_config = SPEC
+
+    by: Literal["variance", "test", "importance"]
+    #: Entries that are kept; for ``variance`` those that vary more than ``above``.
+    top: int | None = Field(default=None, ge=1)
+    above: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def _says_how_many(self) -> Self:
+        if (self.top is None) == (self.by != "variance") or (self.above is None) == (self.by == "variance"):
+            raise ValueError("by variance needs above, by test and by importance need top, and nothing else")
+        return self
+
+
 class TableColumns(BaseModel):
     """Columns of the dataset as they stand, one example a row."""
 
@@ -80,8 +101,13 @@ class TableColumns(BaseModel):
     kind: Literal["table"]
     numeric: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    #: Numeric columns, 0 or more, that every model sees as log1p.
+    logs: tuple[str, ...] = ()
+    #: Pairs of numeric columns whose product is a feature too.
+    products: tuple[tuple[str, str], ...] = ()
     #: What a missing number becomes, learned from the training part; without it such rows are left out, and counted.
     impute: Literal["mean", "median"] | None = None
+    select: Selection | None = None
 
     @model_validator(mode="after")
     def _has_columns(self) -> Self:
@@ -89,6 +115,9 @@ class TableColumns(BaseModel):
             raise ValueError("at least one column is required in numeric or categories")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("each column may appear once")
+        made = {*self.logs, *(column for pair in self.products for column in pair)}
+        if strangers := sorted(made - set(self.numeric)):
+            raise ValueError(f"logs and products are made of numeric columns, which {', '.join(strangers)} are not")
         return self
 
     @property
@@ -164,9 +193,9 @@ class RegularSeries(BaseModel):
 
 
 class Visitors(BaseModel):
-    """What each host of an access log did within the window: how much, what, when and how evenly.
+    """What each host of an access log did within the window: how much, what and how evenly.
 
-    Amounts are counts (a model sees their log1p), the others shares from 0 to 1.
+    Amounts are counts (a model sees their log1p), the others shares of the host's requests, from 0 to 1.
     """
 
     model_config = SPEC
@@ -174,6 +203,17 @@ class Visitors(BaseModel):
     kind: Literal["visitors"]
     #: Hosts with fewer requests are left out: a share of two requests says nothing.
     min_requests: int = Field(ge=1)
+    #: Requests for images, for pages, answered 400 or above, with method HEAD, answered 304, and between midnight and
+    #: six on the log's own wall clock. Which of them tell hosts apart depends on log and window: a share that
+    #: few hosts have puts these few far away from all others.
+    shares: tuple[Literal["image", "page", "error", "head", "not_modified", "night"], ...] = Field(min_length=1)
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_once(cls, shares: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(shares)) != len(shares):
+            raise ValueError("each share may appear once")
+        return shares
 
     @property
     def counts(self) -> list[str]:
@@ -181,7 +221,7 @@ class Visitors(BaseModel):
 
     @property
     def numeric(self) -> list[str]:
-        return ["image_share", "page_share", "error_share", "head_share", "not_modified_share", "night_share"]
+        return [f"{share}_share" for share in self.shares]
 
     @property
     def codes(self) -> list[str]:

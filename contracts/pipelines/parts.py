@@ -154,6 +154,9 @@ class Gate(BaseModel):
     min_skill: float = Field(ge=0.0, lt=1.0)
     #: Metrics that must be better than those of every baseline, whatever ``metric`` says.
     must_beat_all_on: tuple[Metric, ...] = ()
+    #: Least share of the rows in every cluster, also those of a search's trials: with nearly everything in one cluster
+    #: a silhouette can be high.
+    min_cluster_share: float = Field(default=0.0, ge=0.0, le=0.5)
     #: A champion is replaced only by a candidate whose loss is smaller by at least this share.
     min_gain: float = Field(ge=0.0, lt=1.0)
 

@@ -36,9 +36,12 @@ from contracts.profiles import ProfileName
 _CONSTANT = {"regression": "mean", "classification": "prior", "recommendation": "popularity"}
 #: Names in the result table that a baseline cannot have.
 _TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", "biases", *TASKS}
+#: Tasks whose every row has a label to be compared with.
+_BY_ROW = ("regression", "classification")
 #: Algorithms that have probabilities and take weights.
 _WEIGHED = {"logistic_regression", "random_forest", "gbt", "naive_bayes", "xgboost"}
 _NUMBERS = ("double", "float", "int", "bigint")
+_WHOLE = ("int", "bigint")
 #: What says which line of which file a row was.
 _LINE = ("source_sha256", "source_line")
 #: What the features of an access log's minutes bring along.
@@ -82,6 +85,8 @@ class PipelineSpec(BaseModel):
     search: Search | None = None
     imbalance: Imbalance | None = None
     calibration: Calibration | None = None
+    #: Columns of the snapshot by whose values the candidate is measured too, each with few values.
+    subgroups: tuple[str, ...] = ()
     seed: int = Field(ge=0, lt=2**31)
     #: Spark partitions that training rows are sorted into; stored with the model, so that a repeat agrees to 1e-9.
     fit_partitions: int = Field(ge=1, le=256)
@@ -105,6 +110,7 @@ class PipelineSpec(BaseModel):
             self._baselines,
             self._metrics,
             self._algorithms,
+            self._subgroups,
             self._probabilities,
             self._split,
         )
@@ -117,6 +123,9 @@ class PipelineSpec(BaseModel):
         tasks = _FOR[self.features.kind][0]
         if self.task not in tasks:
             return "task", f"features of kind {self.features.kind} are for task {' or '.join(tasks)}"
+        select = getattr(self.features, "select", None)
+        if select and select.by == "test" and self.task == "regression" and not self.features.numeric:
+            return "features.select.by", "variance or importance: there is no test of categories against numbers"
         if self.forecast and not {self.ordered_by, "forecast"} <= set(dataset(self.forecast).column_names):
             return "forecast", f"a table with the columns {self.ordered_by or 'ordered_by'} and forecast"
         return "", ""
@@ -150,6 +159,12 @@ class PipelineSpec(BaseModel):
             place = (self.features.user, self.features.item)
             if self.key != place:
                 return "key", f"[{', '.join(place)}]: a user rates an item once"
+            types = {column.name: column.type for column in dataset(self.dataset).columns}
+            if fractions := [name for name in self.features.given if types[name] not in _WHOLE]:
+                return (
+                    "features",
+                    f"{', '.join(fractions)} must be whole numbers: factors and instants are counted by them",
+                )
         if isinstance(self.features, GenreTastes):
             if self.key != (self.features.user,) or self.label:
                 return "key", f"[{self.features.user}], without a label: one row a user"
@@ -157,8 +172,9 @@ class PipelineSpec(BaseModel):
                 known = dataset(self.features.items).column_names
             except ConfigurationError as error:
                 return "features.items", error.required
-            if not {self.features.item, self.features.genres} <= set(known):
-                return "features.items", f"a dataset with the columns {self.features.item} and {self.features.genres}"
+            needed = {self.features.item, self.features.genres, "source_sha256"}
+            if not needed <= set(known):
+                return "features.items", f"a table of landed files with the columns {', '.join(sorted(needed))}"
         return "", ""
 
     def _baselines(self) -> tuple[str, str]:
@@ -187,7 +203,18 @@ class PipelineSpec(BaseModel):
             if strangers := [metric for metric in metrics if metric not in METRICS[self.task]]:
                 known = ", ".join(METRICS[self.task])
                 return field, f"{self.task} is not measured by {', '.join(strangers)}; by {known}"
-        return "", ""
+        return self._shares()
+
+    def _shares(self) -> tuple[str, str]:
+        least = self.gate.min_cluster_share
+        if self.task != "clustering":
+            return "gate.min_cluster_share", "nothing: it is for task clustering" if least else ""
+        if not least:
+            return "gate.min_cluster_share", "above 0: a result with nearly everything in one cluster must not pass"
+        given = [hyperparameters(each).get("k", 1) for each in self.algorithms]
+        most = max(k.high if isinstance(k, Range) else max(k) if isinstance(k, tuple) else k for k in given)
+        many = f"{1 / most:.3f} or less: {most} clusters cannot hold more each"
+        return "gate.min_cluster_share", many if least * most > 1 else ""
 
     def _algorithms(self) -> tuple[str, str]:
         able = [name for name, tasks in TASKS.items() if self.task in tasks]
@@ -198,12 +225,23 @@ class PipelineSpec(BaseModel):
             return "algorithms", "each algorithm may stand there once; give its hyperparameters lists to choose from"
         if self.task == "recommendation" and "implicit_als" not in names:
             return "algorithms", "implicit_als: lists made by a model of ratings are worse than those of popularity"
+        if any(algorithm.name == "residual_als" and is_searched(algorithm) for algorithm in self.algorithms):
+            return "algorithms", "residual_als with one value each: by its lists nobody can choose what is for ratings"
         return self._search()
+
+    def _subgroups(self) -> tuple[str, str]:
+        if self.subgroups and self.task not in _BY_ROW:
+            return "subgroups", f"nothing: they are for task {' or '.join(_BY_ROW)}"
+        known = [*self.features.columns, *self.key]
+        strangers = [name for name in self.subgroups if name not in known]
+        return "subgroups", f"columns of the snapshot: {', '.join(known)}" if strangers else ""
 
     def _probabilities(self) -> tuple[str, str]:
         names = {algorithm.name for algorithm in self.algorithms}
         if self.imbalance and (self.task != "classification" or not names <= _WEIGHED):
             return "imbalance", f"nothing: it is for task classification and {', '.join(sorted(_WEIGHED))}"
+        if self.imbalance and self.imbalance.method == "smote" and self.features.categories:
+            return "imbalance.method", "another one: halfway between two categories there is nothing"
         if self.calibration and (self.task != "classification" or "linear_svc" in names):
             return "calibration", "nothing: it needs probabilities, so task classification and no linear_svc"
         return "", ""
@@ -258,6 +296,11 @@ class PipelineSpec(BaseModel):
     def snapshot_name(self) -> str:
         """Dataset name under which feature snapshots are stored and judged."""
         return f"features.{self.name}"
+
+    @property
+    def beside(self) -> str | None:
+        """Landed table that features are made of besides ``dataset``; None where that is enough."""
+        return self.features.items if isinstance(self.features, GenreTastes) else None
 
     @property
     def is_daily(self) -> bool:

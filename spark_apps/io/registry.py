@@ -1,5 +1,6 @@
 """Every model, every decision about one: versions and aliases in MLflow, the promotion ledger in the ops database."""
 
+import atexit
 import getpass
 import io
 import json
@@ -7,8 +8,8 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from sqlalchemy import JSON, Column, Engine, Integer, String, Table, Text, insert, select, update
 
-from contracts.errors import DependencyUnavailableError, QualityGateError
+from contracts.errors import ConfigurationError, DependencyUnavailableError, QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.settings import Settings
 from spark_apps.io.ops import UtcDateTime, metadata
 from spark_apps.io.pointers import Decision
 from spark_apps.io.snapshots import Snapshot
 from spark_apps.ml import metrics, splits
-from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.choosing import Rated
 from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.metrics import Measures
@@ -169,7 +170,10 @@ def register(
         )
         mlflow.log_dict({"rows": metrics.table(fitted.errors, spec)}, "metrics.json")
         mlflow.log_dict({"trials": [asdict(trial) for trial in fitted.trials]}, "trials.json")
+        if fitted.profiles:
+            mlflow.log_dict({"clusters": [profile.model_dump() for profile in fitted.profiles]}, "clusters.json")
         mlflow.log_dict(spec.model_dump(mode="json"), "spec.json")
+        _log_card(spec, fitted, tags)
         with _scratch(settings) as scratch, _silent(inputs.sparkSession):
             info = mlflow.spark.log_model(
                 fitted.model, artifact_path=_ARTIFACT, dfs_tmpdir=str(scratch), signature=signature,
@@ -180,6 +184,20 @@ def register(
         made = mlflow.register_model(info.model_uri, spec.name, tags={**tags, "stage": CHALLENGER})
     client.set_registered_model_alias(spec.name, CHALLENGER, str(made.version))
     return Version(name=spec.name, version=int(made.version), run_id=run.info.run_id, tags=tags)
+
+
+def _log_card(spec: PipelineSpec, fitted: Fitted, tags: dict[str, str]) -> None:
+    """The model card and its pictures, into the run that is open."""
+    # Here, because drawing takes a second to import and only a training draws.
+    from spark_apps.io import model_card, plots
+
+    with tempfile.TemporaryDirectory(prefix="millrace-card-") as folder:
+        pictures = plots.draw(fitted.evidence, Path(folder)) if fitted.evidence else []
+        for picture in pictures:
+            mlflow.log_artifact(str(picture), "plots")
+        if fitted.evidence:
+            mlflow.log_dict(fitted.evidence.model_dump(mode="json"), "evidence.json")
+        mlflow.log_text(model_card.page(spec, fitted, tags, pictures), "model_card.html")
 
 
 def origin(
@@ -219,13 +237,52 @@ def by_number(client: MlflowClient, name: str, version: int) -> Version:
     return _version(client.get_model_version(name, str(version)))
 
 
+@dataclass(frozen=True)
+class Record:
+    """What a version was trained with and on, as its run wrote it down; ``spec`` asks for that alone, no search."""
+
+    spec: PipelineSpec
+    snapshot: Snapshot
+    split: Bounds
+    measures: dict[str, float | None]
+    revision: str
+
+
+def record(client: MlflowClient, version: Version) -> Record:
+    """The record of a version; ConfigurationError where its run did not keep one that this code can read."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="millrace-record-") as folder:
+            said = json.loads(Path(client.download_artifacts(version.run_id, "spec.json", folder)).read_text())
+        spec = PipelineSpec.model_validate(said)
+        chosen = json.loads(version.tags["algorithm"])
+        named = next(each for each in spec.algorithms if each.name == chosen["name"])
+        measures = json.loads(version.tags["errors"])[CANDIDATE]
+        name, digest = version.tags["snapshot"].split("/")
+    except (MlflowException, OSError, ValueError, KeyError, StopIteration) as error:
+        raise ConfigurationError(
+            f"Reading the record of {version.name} {version.label}", found=f"{type(error).__name__}: {error}",
+            required="spec.json and the tags that train writes", next_step="Take a version that train registered.",
+        ) from error  # fmt: skip
+    exact = {"algorithms": (named.model_copy(update=chosen),), "search": None}
+    return Record(
+        spec=spec.model_copy(update=exact), snapshot=Snapshot(name=name, hash=digest, rows=0, path="", key=spec.key),
+        split=version.split, measures=measures,
+        revision=version.tags["git_revision"],
+    )  # fmt: skip
+
+
 def load(settings: Settings, version: Version) -> PipelineModel:
-    """The fitted model of that version."""
-    with _scratch(settings) as scratch:
-        (scratch / "download").mkdir()
-        uri = f"models:/{version.name}/{version.version}"
-        model: PipelineModel = mlflow.spark.load_model(uri, dfs_tmpdir=str(scratch), dst_path=str(scratch / "download"))
-        return model
+    """The fitted model of that version; its files stay until the process ends.
+
+    Spark reads the factors of a recommender whenever they are asked for, and not when the model is loaded.
+    """
+    files = ExitStack()
+    atexit.register(files.close)
+    scratch = files.enter_context(_scratch(settings))
+    (scratch / "download").mkdir()
+    uri = f"models:/{version.name}/{version.version}"
+    model: PipelineModel = mlflow.spark.load_model(uri, dfs_tmpdir=str(scratch), dst_path=str(scratch / "download"))
+    return model
 
 
 def rated(

@@ -1,7 +1,10 @@
 """The Spark session: the one place that starts it and fixes time zone and Delta settings."""
 
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
@@ -30,3 +33,13 @@ def start(settings: Settings, name: str | None = None, **extra: str) -> SparkSes
     jvm.remember_classes(spark)
     spark.sparkContext.setLogLevel("WARN")
     return spark
+
+
+@contextmanager
+def checkpoints(spark: SparkSession, settings: Settings) -> Iterator[None]:
+    """For the block, a folder that cuts long lineages: driver and executors of this machine both reach it."""
+    home = settings.state / "tmp"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix="checkpoints-") as folder:
+        spark.sparkContext.setCheckpointDir(folder)
+        yield

@@ -22,7 +22,7 @@ from spark_apps.io import verdicts
 from spark_apps.io.pointers import Snapshot
 from spark_apps.io.verdicts import Verdict
 
-__all__ = ["MANIFEST", "Snapshot", "content_hash", "read", "require_verdict", "write"]
+__all__ = ["MANIFEST", "Snapshot", "content_hash", "read", "remove_with", "require_verdict", "write"]
 
 MANIFEST = "manifest.json"
 #: Digests of rows are sorted and hashed in this many groups: one row's share of memory is 64 bytes, on one executor.
@@ -103,6 +103,21 @@ def require_verdict(engine: Engine, snapshot: Snapshot) -> Verdict:
             next_step="Run validate --snapshot on it; when that fails, correct the data, not the rule.",
         )  # fmt: skip
     return verdict
+
+
+def remove_with(spark: SparkSession, settings: Settings, column: str, values: list[str]) -> int:
+    """Remove every snapshot with a row whose ``column`` is one of ``values``, and say how many; models of them stay."""
+    removed = 0
+    for path in sorted(settings.snapshots.glob(f"*/*/{MANIFEST}")):
+        manifest = _Manifest.model_validate(read_json(path, f"the manifest of {path.parent}"))
+        if column not in StructType.fromJson(manifest.columns).names:
+            continue
+        found = spark.read.parquet(*[(path.parent / file.name).as_uri() for file in manifest.files])
+        if found.where(F.col(column).isin(values)).isEmpty():
+            continue
+        shutil.rmtree(path.parent)
+        removed += 1
+    return removed
 
 
 def content_hash(frame: DataFrame) -> tuple[str, int]:

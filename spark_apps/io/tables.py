@@ -94,6 +94,7 @@ def create_if_missing(spark: SparkSession, dataset: Dataset, settings: Settings)
     if exists(spark, dataset, settings.lake):
         return
     with writing(spark, dataset, settings):
+        _remove_log_without_version(dataset.path(settings.lake))
         builder = DeltaTable.createIfNotExists(spark).location(str(dataset.path(settings.lake)))
         for field in schema_of(spark, dataset).fields:
             builder = builder.addColumn(field.name, field.dataType, nullable=field.nullable)
@@ -102,6 +103,13 @@ def create_if_missing(spark: SparkSession, dataset: Dataset, settings: Settings)
         for key, value in dataset.properties.items():
             builder = builder.property(key, value)
         builder.comment(dataset.about).execute()
+
+
+def _remove_log_without_version(path: Path) -> None:
+    """What a creation leaves that was cut short: a folder that Delta takes for a table, and then finds none."""
+    folder = path / "_delta_log"
+    if folder.is_dir() and not any(folder.glob("[0-9]*")) and not (folder / "_last_checkpoint").exists():
+        shutil.rmtree(folder)
 
 
 def append(rows: DataFrame, dataset: Dataset, settings: Settings, transaction: Transaction | None = None) -> None:

@@ -71,13 +71,23 @@ def of(engine: Engine, dataset: str, rows: Window | TableVersion) -> Verdict:
         mine = (_table.c.first_day == rows.first_day) & (_table.c.last_day == rows.last_day)
     else:
         mine = (_table.c.table_version == rows.table_version) & _table.c.first_day.is_(None)
-    newest = select(_table).where((_table.c.dataset == dataset) & mine).order_by(_table.c.id.desc())
-    verdict = _first(engine, newest)
+    query = select(_table).where((_table.c.dataset == dataset) & mine).order_by(_table.c.id.desc())
+    what = "these arrival days" if isinstance(rows, Window) else "this version"
+    return _required(_first(engine, query), dataset, f"{dataset}, {rows.about}", what)
+
+
+def newest(engine: Engine, dataset: str) -> Verdict:
+    """The newest verdict about any version of a table that is taken whole; QualityGateError unless it passed."""
+    mine = (_table.c.dataset == dataset) & _table.c.table_version.is_not(None) & _table.c.first_day.is_(None)
+    verdict = _first(engine, select(_table).where(mine).order_by(_table.c.id.desc()))
+    return _required(verdict, dataset, dataset, "a version of it")
+
+
+def _required(verdict: Verdict | None, dataset: str, used: str, what: str) -> Verdict:
     if verdict is None or not verdict.passed:
-        what = "these arrival days" if isinstance(rows, Window) else "this version"
         found = f"no verdict about {what}" if verdict is None else f"verdict {verdict.id}, which failed"
         raise QualityGateError(
-            f"Using {dataset}, {rows.about}", found=found, required=f"a validation of exactly {what} that passed",
+            f"Using {used}", found=found, required=f"a validation of exactly {what} that passed",
             next_step=f"Run validate --dataset {dataset} on them; if it fails, correct the data, not the rule.",
         )  # fmt: skip
     return verdict

@@ -10,10 +10,8 @@ from pyspark.sql import DataFrame
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
-from spark_apps.ml import preparation
-
-#: Column that a model adds: the number, or the class.
-PREDICTION = "prediction"
+from spark_apps.ml import answers, preparation, remedies
+from spark_apps.ml.answers import PREDICTION
 
 _BY_NAME: dict[tuple[str, str], Callable[..., Estimator[Any]]] = {
     ("classification", "logistic_regression"): cls.LogisticRegression,
@@ -31,17 +29,32 @@ _BY_NAME: dict[tuple[str, str], Callable[..., Estimator[Any]]] = {
 def fit(
     train: DataFrame, spec: PipelineSpec, columns: list[str], algorithm: Algorithm, chosen: Mapping[str, Any]
 ) -> PipelineModel:
-    """Fit on rows without nulls, with the ``chosen`` hyperparameters; the model takes the raw ``columns``."""
+    """Fit on rows without nulls, with the ``chosen`` hyperparameters; the model takes the raw ``columns``.
+
+    What the spec says about unequal classes is done to the rows, and undone in the answers unless a calibration does.
+    """
     rows = ordered(train, spec)
     prepared = Pipeline(stages=preparation.stages(spec, columns, algorithm)).fit(rows)
-    return PipelineModel([*prepared.stages, fit_prepared(prepared.transform(rows), spec, algorithm, chosen)])
+    remedied = remedies.apply(prepared.transform(rows), spec)
+    model = PipelineModel([*prepared.stages, fit_prepared(remedied.rows, spec, algorithm, chosen)])
+    if remedied.shift is None or spec.calibration:
+        return model
+    return answers.calibrated(model, remedied.shift, train.sparkSession)
 
 
 def fit_prepared(
     prepared: DataFrame, spec: PipelineSpec, algorithm: Algorithm, chosen: Mapping[str, Any]
 ) -> Transformer:
-    """Fit on rows that hold ``preparation.VECTOR``. A tree gets as many bins as the largest category has values."""
+    """Fit on rows that hold VECTOR and perhaps WEIGHT. A tree gets as many bins as the largest category has values."""
+    if algorithm.name == "xgboost":
+        from spark_apps.ml import boosting
+
+        names = {"features_col": preparation.VECTOR, "label_col": spec.label, "prediction_col": PREDICTION}
+        weight = {"weight_col": remedies.WEIGHT} if remedies.WEIGHT in prepared.columns else {}
+        return boosting.fit(prepared, spec.task, chosen, columns=names | weight, seed=spec.seed)
     made = estimator(spec, algorithm, chosen)
+    if remedies.WEIGHT in prepared.columns:
+        made = made.setWeightCol(remedies.WEIGHT)  # type: ignore[attr-defined]
     if made.hasParam("maxBins"):
         attributes = prepared.schema[preparation.VECTOR].metadata.get("ml_attr", {}).get("attrs", {})
         most = max((len(each["vals"]) for each in attributes.get("nominal", []) if "vals" in each), default=0)

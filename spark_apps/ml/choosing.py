@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from contracts.pipelines.parts import Gate
+from spark_apps.ml.clustering.silhouettes import Clusters
 from spark_apps.ml.metrics import Measures, loss, skill
 from spark_apps.ml.paired import Difference
 
@@ -70,6 +71,8 @@ def _gate(candidate: Rated, baselines: Mapping[str, Measures], gate: Gate) -> tu
     found = f"{gate.metric} {own:.3f} against {gate.baseline} {other:.3f}, a skill of {gained:.1%}"
     if not gained >= gate.min_skill:
         return False, f"{who} has {found}, less than the required {gate.min_skill:.1%}"
+    if small := _too_small(candidate.errors, gate):
+        return False, f"{who} has {found}, but {small}"
     if luck := _luck(candidate.against_baseline):
         return False, f"{who} has {found}, but {luck}"
     for metric in gate.must_beat_all_on:
@@ -78,6 +81,15 @@ def _gate(candidate: Rated, baselines: Mapping[str, Measures], gate: Gate) -> tu
                 own, other = (float(getattr(each, metric)) for each in (candidate.errors, measures))
                 return False, f"{who} does not beat {name} on {metric}: {own:.3f} against {other:.3f}"
     return True, f"{who} has {found}"
+
+
+def _too_small(measures: Measures, gate: Gate) -> str:
+    """Why groups are none: a silhouette may be high because one of them holds nearly everything."""
+    if not isinstance(measures, Clusters) or measures.smallest_share >= gate.min_cluster_share:
+        return ""
+    return (
+        f"its smallest cluster holds {measures.smallest_share:.1%}, less than the required {gate.min_cluster_share:.1%}"
+    )
 
 
 def _luck(test: Difference | None) -> str:

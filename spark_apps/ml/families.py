@@ -8,9 +8,13 @@ from pyspark.sql import DataFrame
 
 from contracts.pipelines import PipelineSpec
 from spark_apps.ml import rating, training
+from spark_apps.ml.clustering import fitting
+from spark_apps.ml.clustering import judging as grouping
 from spark_apps.ml.fitted import Fitted
 from spark_apps.ml.metrics import Measures
 from spark_apps.ml.paired import Difference
+from spark_apps.ml.recommending import judging
+from spark_apps.ml.recommending import training as recommending
 from spark_apps.ml.splits import Bounds
 
 
@@ -26,9 +30,17 @@ class Judged(Protocol):
 
 def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
     """Choose and fit on ``split.train`` of a snapshot only, then rate on all of ``split.holdout``."""
+    if spec.task == "clustering":
+        return fitting.fit_and_rate(frame, split, spec)
+    if spec.task == "recommendation":
+        return recommending.fit_and_rate(frame, split, spec)
     return training.fit_and_rate(frame, split, spec)
 
 
 def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Judged:
     """Ask the baselines, which know ``train`` alone, and the models by name about the holdout."""
+    if spec.task == "clustering":
+        return grouping.judge(train, holdout, models, spec)
+    if spec.task == "recommendation":
+        return judging.judge(train, holdout, models, spec)
     return rating.judge(train, holdout, models, spec)

@@ -5,9 +5,16 @@ from pyspark.sql import functions as F
 
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
-from contracts.pipelines.features import MinuteSeries, RegularSeries, TableColumns
+from contracts.pipelines.features import (
+    GenreTastes,
+    MinuteSeries,
+    Ratings,
+    RegularSeries,
+    TableColumns,
+    Visitors,
+)
 from spark_apps.ml import audit, leakage
-from spark_apps.transforms import access_log_volume, regular_series, table_columns
+from spark_apps.transforms import access_log_visitors, access_log_volume, genre_tastes, regular_series, table_columns
 
 #: Column of an access log that says when a row happened.
 _OCCURRED = "requested_at"
@@ -15,8 +22,11 @@ _OCCURRED = "requested_at"
 _CYCLES = {"hour": (1440, ("hour_sin", "hour_cos")), "weekday": (7 * 1440, ("weekday",))}
 
 
-def build(rows: DataFrame, spec: PipelineSpec) -> DataFrame:
-    """Rows of ``spec.dataset`` -> every row the spec's features can be asked for, incomplete ones included."""
+def build(rows: DataFrame, spec: PipelineSpec, beside: DataFrame | None = None) -> DataFrame:
+    """Rows of ``spec.dataset`` -> every row the spec's features can be asked for, incomplete ones included.
+
+    ``beside`` are the rows of ``spec.beside``, where there is one.
+    """
     match spec.features:
         case MinuteSeries() as asked:
             return access_log_volume.features(rows, asked)
@@ -27,8 +37,14 @@ def build(rows: DataFrame, spec: PipelineSpec) -> DataFrame:
                 rows, group=asked.group, at=asked.at, value=spec.label, step_minutes=asked.step_min,
                 lags=asked.lags_steps, rolling_means=asked.rolling_means_steps,
             )  # fmt: skip
-        case other:
-            raise NotImplementedError(f"features of kind {other.kind}")
+        case Ratings() as asked:
+            return rows.select(*asked.given, spec.label)
+        case Visitors() as asked:
+            return access_log_visitors.features(rows, asked)
+        case GenreTastes() as asked:
+            if beside is None:
+                raise ValueError(f"{spec.snapshot_name} is made of {asked.items} too, and got no rows of it")
+            return genre_tastes.features(rows, beside, asked)
 
 
 def forecastable(frame: DataFrame, columns: list[str]) -> DataFrame:

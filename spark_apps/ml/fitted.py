@@ -5,8 +5,10 @@ from typing import Any
 
 from pyspark.ml import PipelineModel
 
+from spark_apps.ml.clustering.profiles import Profile
+from spark_apps.ml.evidence import Evidence
 from spark_apps.ml.metrics import Measures
-from spark_apps.ml.tuning import Trial
+from spark_apps.ml.trials import Trial
 
 #: Name of the model that was chosen, in the table of measures.
 CANDIDATE = "candidate"
@@ -25,3 +27,6 @@ class Fitted:
     algorithm: str
     chosen: dict[str, Any]
     trials: list[Trial]
+    evidence: Evidence | None = None
+    #: Of groups, what each of them is like in the training part.
+    profiles: tuple[Profile, ...] = ()

@@ -31,11 +31,12 @@ def class_counts(frame: DataFrame, label: str) -> dict[Any, int]:
     return counts
 
 
-def weights(frame: DataFrame, *, label: str, into: str = "weight") -> DataFrame:
-    """The frame with rows / (classes * rows of the class): classes weigh the same, all rows together ``rows``."""
+def weights(frame: DataFrame, *, label: str, into: str = "weight", ratio: float = 1.0) -> DataFrame:
+    """The frame with a weight: every class weighs ``ratio`` times the largest or more, all rows together ``rows``."""
     counts = class_counts(frame, label)
-    rows = sum(counts.values())
-    return frame.withColumn(into, _by_class(label, {each: rows / (len(counts) * n) for each, n in counts.items()}))
+    wanted = {each: max(n, ratio * max(counts.values())) for each, n in counts.items()}
+    rest = sum(counts.values()) / sum(wanted.values())
+    return frame.withColumn(into, _by_class(label, {each: wanted[each] * rest / n for each, n in counts.items()}))
 
 
 def undersample(frame: DataFrame, *, label: str, key: str, seed: int, ratio: float = 1.0) -> DataFrame:

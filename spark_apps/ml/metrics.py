@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.parts import Metric
 from spark_apps.ml import binary_scores, regression_errors
+from spark_apps.ml.clustering.silhouettes import Clusters
+from spark_apps.ml.recommending.measures import ListScores
 from spark_apps.ml.regression_errors import Errors
 
 #: Measures of which 1 is perfect.
@@ -38,7 +40,7 @@ class Probabilities(BaseModel):
         return {name: value for name, value in self.model_dump(exclude={"rows"}).items() if isfinite(value)}
 
 
-Measures = Errors | Probabilities
+Measures = Errors | Probabilities | ListScores | Clusters
 
 
 def measure(frame: DataFrame, spec: PipelineSpec, predictors: Mapping[str, Column]) -> dict[str, Measures]:

@@ -38,16 +38,23 @@ def difference(rows: DataFrame, spec: PipelineSpec, ours: Column, theirs: Column
     """Compare two predictions of the label on all ``rows``: absolute errors of numbers, log losses of probabilities.
 
     Rows that follow each other err alike, so rows of a series count in blocks of ten minutes, or of a group's day: the
-    difference of losses as in Diebold and Mariano (Journal of Business & Economic Statistics 13, 1995), its standard
-    error as of a mean over clusters (Cochran, Sampling Techniques, 1977, section 9A). ``inf`` where there are not two
-    blocks.
+    difference of losses as in Diebold and Mariano (Journal of Business & Economic Statistics 13, 1995).
     """
     losses = rows.select(
-        *[column.alias(f"block_{n}") for n, column in enumerate(_block(spec))],
+        *[column.alias(f"block_{n}") for n, column in enumerate(block(spec))],
         (_loss(ours, spec) - _loss(theirs, spec)).alias("d"),
     )
-    names = [name for name in losses.columns if name != "d"]
-    sums = losses.groupBy(*names).agg(F.sum("d").alias("d"), F.count("*").alias("n"))
+    return over_blocks(losses)
+
+
+def over_blocks(differences: DataFrame) -> Difference:
+    """The mean of column ``d``, a difference of losses; the other columns say which block a row belongs to.
+
+    The standard error is that of a mean over clusters (Cochran, Sampling Techniques, 1977, section 9A), ``inf`` where
+    there are not two blocks.
+    """
+    names = [name for name in differences.columns if name != "d"]
+    sums = differences.groupBy(*names).agg(F.sum("d").alias("d"), F.count("*").alias("n"))
     # Var of a ratio of sums needs these five numbers and no second pass.
     found = sums.agg(
         F.sum("d").alias("d"), F.sum("n").alias("n"), F.count("*").alias("blocks"),
@@ -64,7 +71,8 @@ def difference(rows: DataFrame, spec: PipelineSpec, ours: Column, theirs: Column
     return Difference(mean=mean, standard_error=error, blocks=blocks)
 
 
-def _block(spec: PipelineSpec) -> list[Column]:
+def block(spec: PipelineSpec) -> list[Column]:
+    """Columns that agree in rows that err alike."""
     if isinstance(spec.features, RegularSeries):
         return [F.col(spec.features.group), F.to_date(str(spec.ordered_by))]
     if isinstance(spec.features, MinuteSeries):

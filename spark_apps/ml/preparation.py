@@ -7,10 +7,11 @@ from pyspark.ml.feature import Imputer, OneHotEncoder, SQLTransformer, StandardS
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
+from spark_apps.ml import selection
 
 #: Name of the vector.
 VECTOR = "features"
-_TREES = ("random_forest", "gbt")
+_TREES = ("random_forest", "gbt", "xgboost")
 
 
 def stages(spec: PipelineSpec, columns: list[str], algorithm: Algorithm) -> list[Estimator[Any] | Transformer]:
@@ -20,32 +21,57 @@ def stages(spec: PipelineSpec, columns: list[str], algorithm: Algorithm) -> list
     Codes and categories are one column each for trees, and one column per value for the others; a value that was
     never seen in training is a value of its own there, and all zeros here.
     """
-    has_log_link = getattr(algorithm, "link", None) == "log"
-    logs = [c for c in columns if c in spec.features.counts and has_log_link]
+    asked = getattr(spec.features, "select", None)
+    if asked is None:
+        return _vector(spec, columns, algorithm, VECTOR)
+    return [*_vector(spec, columns, algorithm, "unselected"), *selection.stages(asked, spec, "unselected", VECTOR)]
+
+
+def _vector(
+    spec: PipelineSpec, columns: list[str], algorithm: Algorithm, into: str
+) -> list[Estimator[Any] | Transformer]:
     categories = [c for c in columns if c in spec.features.categories]
     codes = [c for c in columns if c in spec.features.codes]
-    numbers = [c for c in columns if c not in (*logs, *categories, *codes)]
-    plain = [*(f"log_{c}" for c in logs), *(f"in_{c}" for c in numbers)]
-    said = [*(f"log1p({c}) AS log_{c}" for c in logs), *(f"double({c}) AS in_{c}" for c in numbers)]
-    select = SQLTransformer(statement=f"SELECT {', '.join(['*', *said])} FROM __THIS__")
-    made: list[Estimator[Any] | Transformer] = [select]
-    if impute := getattr(spec.features, "impute", None):
-        filled = [f"full_{c}" for c in plain]
-        made.append(Imputer(strategy=impute, inputCols=plain, outputCols=filled))
-        plain = filled
+    numbers = [c for c in columns if c not in (*categories, *codes)]
+    made, plain = _numbers(spec, numbers, algorithm)
     indexed = [f"index_{c}" for c in categories]
     if categories:
         made.append(StringIndexer(inputCols=categories, outputCols=indexed, handleInvalid="keep"))
     if algorithm.name in _TREES:
-        return [*made, _assembled([*plain, *codes, *indexed], VECTOR)]
+        return [*made, _assembled([*plain, *codes, *indexed], into)]
     one_hot = [f"is_{c}" for c in (*codes, *categories)]
     if one_hot:
         made.append(OneHotEncoder(inputCols=[*codes, *indexed], outputCols=one_hot, handleInvalid="keep"))
     if algorithm.name != "generalized_linear" or not plain:
-        return [*made, _assembled([*plain, *one_hot], VECTOR)]
+        return [*made, _assembled([*plain, *one_hot], into)]
     # The others standardize by themselves. A constant column becomes 0 and not a singular matrix.
     made += [_assembled(plain, "assembled"), StandardScaler(inputCol="assembled", outputCol="scaled", withMean=True)]
-    return [*made, _assembled(["scaled", *one_hot], VECTOR)]
+    return [*made, _assembled(["scaled", *one_hot], into)]
+
+
+def _numbers(
+    spec: PipelineSpec, columns: list[str], algorithm: Algorithm
+) -> tuple[list[Estimator[Any] | Transformer], list[str]]:
+    """Stages that make the numbers a model sees, and their names: as they are, as log1p, filled up, and products."""
+    has_log_link = getattr(algorithm, "link", None) == "log"
+    logged = {*getattr(spec.features, "logs", ()), *(spec.features.counts if has_log_link else ())}
+    names = {c: f"log_{c}" if c in logged else f"in_{c}" for c in columns}
+    said = [f"{f'log1p({c})' if c in logged else f'double({c})'} AS {name}" for c, name in names.items()]
+    made: list[Estimator[Any] | Transformer] = [SQLTransformer(statement=_select(said))]
+    if impute := getattr(spec.features, "impute", None):
+        filled = {c: f"full_{name}" for c, name in names.items()}
+        made.append(Imputer(strategy=impute, inputCols=list(names.values()), outputCols=list(filled.values())))
+        names = filled
+    if pairs := getattr(spec.features, "products", ()):
+        # Of what stands in the vector: after the logarithm, and filled up.
+        times = {f"product_{a}_{b}": f"{names[a]} * {names[b]}" for a, b in pairs}
+        made.append(SQLTransformer(statement=_select([f"{how} AS {name}" for name, how in times.items()])))
+        return made, [*names.values(), *times]
+    return made, list(names.values())
+
+
+def _select(said: list[str]) -> str:
+    return f"SELECT {', '.join(['*', *said])} FROM __THIS__"
 
 
 def _assembled(columns: list[str], name: str) -> VectorAssembler:

@@ -17,6 +17,11 @@ from spark_apps.ml.paired import Difference
 _BY = "by_"
 
 
+def column_of(name: str) -> str:
+    """Column that holds the answers of a predictor."""
+    return f"{_BY}{name}"
+
+
 @dataclass(frozen=True)
 class Rows:
     """Everybody's answers beside each other, a row of the holdout each, in columns ``by_<name>``."""
@@ -27,11 +32,11 @@ class Rows:
     def measures(self) -> dict[str, Measures]:
         """Measures of everybody who answered, on all rows: the baselines first."""
         names = [column.removeprefix(_BY) for column in self.answers.columns if column.startswith(_BY)]
-        return metrics.measure(self.answers, self.spec, {name: F.col(f"{_BY}{name}") for name in names})
+        return metrics.measure(self.answers, self.spec, {name: F.col(column_of(name)) for name in names})
 
     def against(self, name: str, other: str) -> Difference:
         """The paired test of one who answered beside another, on all rows."""
-        return paired.difference(self.answers, self.spec, F.col(f"{_BY}{name}"), F.col(f"{_BY}{other}"))
+        return paired.difference(self.answers, self.spec, F.col(column_of(name)), F.col(column_of(other)))
 
 
 def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Rows:
@@ -40,7 +45,7 @@ def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineMod
     for name, model in models.items():
         made = model.transform(rated)
         # A model brings columns of its own; only its answer stays, so that the next one finds no stranger.
-        rated = made.select(*rated.columns, answer(made, spec).alias(f"{_BY}{name}"))
+        rated = made.select(*rated.columns, answer(made, spec).alias(column_of(name)))
     # Read by every measure and by the tests.
     return Rows(rated.cache(), spec)
 
@@ -53,7 +58,7 @@ def _by_baselines(train: DataFrame, rows: DataFrame, spec: PipelineSpec) -> Data
             seasonal={name: c for name, c in spec.baselines.items() if name != series_baselines.PERSISTENCE},
         )  # fmt: skip
         found = fitted.predict(rows)
-        return found.select(*rows.columns, *[F.col(name).alias(f"{_BY}{name}") for name in spec.baseline_names])
+        return found.select(*rows.columns, *[F.col(name).alias(column_of(name)) for name in spec.baseline_names])
     mean = float(train.agg(F.avg(spec.label)).collect()[0][0])
     columns = {spec.constant: F.lit(mean), **{name: F.col(column) for name, column in spec.baselines.items()}}
-    return rows.select(*rows.columns, *[column.cast("double").alias(f"{_BY}{n}") for n, column in columns.items()])
+    return rows.select(*rows.columns, *[column.cast("double").alias(column_of(n)) for n, column in columns.items()])

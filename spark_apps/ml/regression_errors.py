@@ -1,6 +1,6 @@
 """Errors of predictors of a number, every predictor in one pass over the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 
 from pydantic import BaseModel, ConfigDict
@@ -39,19 +39,17 @@ def measure(frame: DataFrame, *, label: str, predictors: Mapping[str, Column]) -
     sums: list[Column] = [F.count("*").alias("rows"), F.var_pop(y).alias("variance")]
     for number, prediction in enumerate(predictors.values()):
         sums += [
-            F.avg(F.abs(prediction - y)).alias(f"mae_{number}"),
-            F.avg((prediction - y) * (prediction - y)).alias(f"mse_{number}"),
+            *(F.avg(loss(y, prediction)).alias(f"{name}_{number}") for name, loss in LOSSES.items()),
             F.avg(prediction - y).alias(f"bias_{number}"),
-            F.avg(_poisson_deviance(y, prediction)).alias(f"deviance_{number}"),
         ]
     found = frame.agg(*sums).collect()[0]
     if found["rows"] == 0:
         raise ValueError("errors of no rows were asked for")
     return {
         name: Errors(
-            rows=found["rows"], mae=found[f"mae_{n}"], rmse=found[f"mse_{n}"] ** 0.5, bias=found[f"bias_{n}"],
-            poisson_deviance=found[f"deviance_{n}"],
-            r2=1 - found[f"mse_{n}"] / found["variance"] if found["variance"] else None,
+            rows=found["rows"], mae=found[f"mae_{n}"], rmse=found[f"rmse_{n}"] ** 0.5, bias=found[f"bias_{n}"],
+            poisson_deviance=found[f"poisson_deviance_{n}"],
+            r2=1 - found[f"rmse_{n}"] / found["variance"] if found["variance"] else None,
         )
         for n, name in enumerate(predictors)
     }  # fmt: skip
@@ -60,3 +58,11 @@ def measure(frame: DataFrame, *, label: str, predictors: Mapping[str, Column]) -
 def _poisson_deviance(y: Column, prediction: Column) -> Column:
     mean = F.greatest(prediction, F.lit(LEAST_MEAN))
     return 2 * (F.when(y > 0, y * F.log(y / mean)).otherwise(0.0) - (y - mean))
+
+
+#: What a row adds to the mean that each error is, or is the root of: of the label and the prediction.
+LOSSES: dict[str, Callable[[Column, Column], Column]] = {
+    "mae": lambda y, prediction: F.abs(prediction - y),
+    "rmse": lambda y, prediction: (prediction - y) * (prediction - y),
+    "poisson_deviance": _poisson_deviance,
+}

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from spark_apps.ml import features
-from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.instants import from_micros
 
 

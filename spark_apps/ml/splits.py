@@ -9,11 +9,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
-from contracts.pipelines.features import RegularSeries
+from contracts.pipelines.features import Ratings, RegularSeries
 from contracts.pipelines.parts import FileSplit, RandomSplit
-from spark_apps.ml import group_splits, twins
+from spark_apps.ml import group_splits, twins, user_splits
 from spark_apps.ml.group_splits import GroupSplit
 from spark_apps.ml.instants import from_micros
+from spark_apps.ml.user_splits import UserBounds
 
 
 class TimeBounds(BaseModel):
@@ -88,7 +89,7 @@ class RandomBounds(BaseModel):
         return drawn < F.lit(round(self.holdout_share * 1_000_000))
 
 
-Bounds = TimeBounds | FileBounds | GroupSplit | RandomBounds
+Bounds = TimeBounds | FileBounds | GroupSplit | RandomBounds | UserBounds
 _BOUNDS: TypeAdapter[Bounds] = TypeAdapter(Bounds)
 
 
@@ -104,6 +105,9 @@ def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
     if isinstance(spec.split, RandomSplit):
         return drawn(frame, by=spec.split.together or spec.key, share=spec.split.holdout_fraction, seed=spec.seed)
     at, share = str(spec.ordered_by), spec.split.holdout_fraction
+    if isinstance(spec.features, Ratings):
+        asked = spec.features
+        return user_splits.latest_of_each_user(frame, user=asked.user, item=asked.item, at=asked.at, share=share)
     if spec.split.kind == "time":
         return newest_as_holdout(frame, ordered_by=at, holdout_fraction=share)
     # The spec has seen to it that the features name the group.
@@ -130,6 +134,8 @@ def known_to(champion: Bounds, split: Bounds) -> str:
     if isinstance(champion, RandomBounds) and isinstance(split, RandomBounds):
         same = (champion.by, champion.seed) == (split.by, split.seed) and champion.holdout_share >= split.holdout_share
         return "" if same else "was drawn in another way"
+    if isinstance(champion, UserBounds) and isinstance(split, UserBounds):
+        return user_splits.known_to(champion, split)
     return "was split in another way"
 
 
@@ -190,9 +196,11 @@ def newest_as_holdout(frame: DataFrame, *, ordered_by: str, holdout_fraction: fl
 def unseen_by_both(frame: DataFrame, split: Bounds, champion: Bounds, *, min_rows: int) -> Bounds:
     """The split with a holdout that begins after what ``champion`` trained on, where that leaves ``min_rows``.
 
-    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. Splits by
-    file, and by group, stay as they are.
+    For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. A split by
+    user says whether it continues the champion's; those by file, and by group, stay as they are.
     """
+    if isinstance(split, UserBounds) and isinstance(champion, UserBounds):
+        return user_splits.continuing(frame, split, champion)
     if not (isinstance(split, TimeBounds) and isinstance(champion, TimeBounds)) or not known_to(champion, split):
         return split
     rows = split.holdout(frame).where(F.col(split.ordered_by) > F.lit(champion.train_until))

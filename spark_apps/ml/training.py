@@ -1,7 +1,6 @@
 """Fit candidates on one part of a snapshot and rate them, with everyone they must beat, on the other."""
 
 from collections.abc import Callable
-from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
@@ -9,12 +8,12 @@ from pyspark.sql import functions as F
 
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
-from contracts.pipelines.algorithms import Algorithm, combinations
+from contracts.pipelines.algorithms import Algorithm
 from contracts.pipelines.parts import FileSplit
-from spark_apps.ml import algorithms, answers, audit, calibration, features, rating, tuning
+from spark_apps.ml import algorithms, answers, audit, calibration, evidence, features, rating, tuning
 from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.splits import Bounds, FileBounds
-from spark_apps.ml.tuning import Trial
+from spark_apps.ml.trials import choices
 
 #: Share of the holdout that may equal training rows by chance: people and parts that are alike exist.
 MOST_SHARED = 0.05
@@ -68,7 +67,7 @@ def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
     refuse_leaks(frame, split, spec)
     columns = features.model_columns(spec, split.train_rows)
     trials = tuning.search(train, spec, columns) if spec.search else []
-    chosen = _chosen(trials, spec)
+    chosen = choices(trials, spec)
     named: dict[str, Algorithm] = {algorithm.name: algorithm for algorithm in spec.algorithms}
     models = {name: algorithms.fit(train, spec, columns, named[name], how) for name, how in chosen.items()}
     winner = next(iter(models))
@@ -81,7 +80,8 @@ def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
         candidate = _calibrated(candidate, train, fit, spec)
     others = {name: model for name, model in models.items() if model is not candidate}
     judged = rating.judge(train, split.holdout(frame), {**others, CANDIDATE: candidate}, spec)
-    return Fitted(candidate, columns, judged.measures(), winner, chosen[winner], trials)
+    shown = evidence.of(judged.answers, rating.column_of(CANDIDATE), spec)
+    return Fitted(candidate, columns, judged.measures(), winner, chosen[winner], trials, shown)
 
 
 def _calibrated(
@@ -96,18 +96,3 @@ def _calibrated(
     calibrator = calibration.fit(scores, label=spec.label, score="score", method=spec.calibration.method)
     scores.unpersist()
     return answers.calibrated(model, calibrator, train.sparkSession)
-
-
-def _chosen(trials: list[Trial], spec: PipelineSpec) -> dict[str, dict[str, Any]]:
-    """Hyperparameters of each algorithm, the best algorithm first."""
-    if spec.search is None:
-        [algorithm] = spec.algorithms
-        return {algorithm.name: next(combinations(algorithm))}
-    found = {name: trial.chosen for name, trial in tuning.best(trials).items()}
-    if not found:
-        problems = sorted({trial.problem for trial in trials if trial.problem})
-        raise QualityGateError(
-            f"Searching hyperparameters of {spec.name}", found=f"no trial that ended well: {'; '.join(problems)}",
-            required="one at least", next_step="Correct algorithms in the pipeline's file.",
-        )  # fmt: skip
-    return found

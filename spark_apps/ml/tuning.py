@@ -1,57 +1,19 @@
 """Choosing an algorithm and its hyperparameters on folds of the training part, before the holdout is looked at."""
 
-import logging
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, inf, isfinite
-from math import log as ln
-from statistics import fmean
-from time import monotonic
+from functools import partial
 from typing import Any
 
-import optuna
-from py4j.protocol import Py4JNetworkError
 from pyspark.ml import Pipeline
 from pyspark.sql import DataFrame
 
 from contracts.pipelines import PipelineSpec
-from contracts.pipelines.algorithms import Algorithm, Range, combinations, hyperparameters
-from contracts.pipelines.parts import Metric, Search
-from spark_apps.ml import algorithms, folds, metrics, preparation
+from contracts.pipelines.algorithms import Algorithm
+from contracts.pipelines.parts import Metric
+from spark_apps.ml import algorithms, folds, metrics, preparation, remedies, trials
 from spark_apps.ml.answers import answer
-
-log = logging.getLogger("millrace")
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-#: Trials that are finished before the median means something.
-_BEFORE_STOPPING = 4
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One combination of hyperparameters and its loss on each fold it was fitted on; fewer where it was stopped."""
-
-    algorithm: str
-    chosen: dict[str, Any]
-    losses: tuple[float, ...]
-    seconds: float
-    state: str
-    problem: str = ""
-
-    @property
-    def loss(self) -> float:
-        """Mean over the folds; infinite unless all of them were fitted."""
-        return fmean(self.losses) if self.state == "done" else inf
-
-
-def best(trials: list[Trial]) -> dict[str, Trial]:
-    """The trial with the least loss of each algorithm that has one, the best algorithm first; ties by order."""
-    found: dict[str, Trial] = {}
-    for trial in trials:
-        if isfinite(trial.loss) and (trial.algorithm not in found or trial.loss < found[trial.algorithm].loss):
-            found[trial.algorithm] = trial
-    return dict(sorted(found.items(), key=lambda item: item[1].loss))
+from spark_apps.ml.remedies import PriorShift
+from spark_apps.ml.trials import Trial
 
 
 def search(train: DataFrame, spec: PipelineSpec, columns: list[str]) -> list[Trial]:
@@ -67,100 +29,34 @@ def search(train: DataFrame, spec: PipelineSpec, columns: list[str]) -> list[Tri
     for algorithm in spec.algorithms:
         prepared = [_prepared(pair, spec, columns, algorithm) for pair in pairs]
         try:
-            made += _of_algorithm(prepared, spec, algorithm, spec.search)
+            rates = [partial(_rate, pair, spec, algorithm, spec.search.metric) for pair in prepared]
+            made += trials.of_algorithm(rates, spec, algorithm, spec.search)
         finally:
             for pair in prepared:
-                for frame in pair:
-                    frame.unpersist()
+                pair.fitted.unpersist()
+                pair.judged.unpersist()
     return made
 
 
-def _prepared(pair: folds.Fold, spec: PipelineSpec, columns: list[str], algorithm: Algorithm) -> folds.Fold:
+@dataclass(frozen=True)
+class _Prepared:
+    """A fold whose rows hold what an algorithm sees, and what its remedy for unequal classes did to their share."""
+
+    fitted: DataFrame
+    judged: DataFrame
+    shift: PriorShift | None
+
+
+def _prepared(pair: folds.Fold, spec: PipelineSpec, columns: list[str], algorithm: Algorithm) -> _Prepared:
     stages = preparation.stages(spec, columns, algorithm)
     model = Pipeline(stages=stages).fit(pair[0])
+    remedied = remedies.apply(model.transform(pair[0]), spec)
     # Read by every trial, which would otherwise read and prepare the rows again.
-    fitted, judged = (model.transform(frame).select(preparation.VECTOR, spec.label) for frame in pair)
-    return fitted.persist(), judged.persist()
+    judged = model.transform(pair[1]).select(preparation.VECTOR, spec.label).persist()
+    return _Prepared(remedied.rows.persist(), judged, remedied.shift)
 
 
-def _of_algorithm(pairs: list[folds.Fold], spec: PipelineSpec, algorithm: Algorithm, search: Search) -> list[Trial]:
-    given = hyperparameters(algorithm)
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=spec.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_BEFORE_STOPPING)
-        if search.stop_hopeless
-        else optuna.pruners.NopPruner(),
-    )
-    searched = [name for name, value in given.items() if isinstance(value, tuple | Range)]
-    known = list(combinations(algorithm)) if search.method == "grid" else []
-    if search.method == "random":
-        # Drawn beforehand: Optuna seeds its threads anew, so that parallel trials would never be the same again.
-        chance = random.Random(f"{spec.seed} {algorithm.name}")  # noqa: S311 - a seed, no secret
-        known = [{name: _drawn(chance, given[name]) for name in searched} for _ in range(search.trials or 0)]
-    for one in known:
-        study.enqueue_trial({name: one[name] for name in searched})
-    number = len(known) or search.trials
-    found: dict[int, Trial] = {}
-    study.optimize(
-        _objective(pairs, spec, algorithm, search.metric, found),
-        n_trials=number,
-        n_jobs=min(search.parallelism, number or 1),
-    )
-    return [found[key] for key in sorted(found)]
-
-
-def _objective(
-    pairs: list[folds.Fold], spec: PipelineSpec, algorithm: Algorithm, metric: Metric, found: dict[int, Trial]
-) -> Callable[[optuna.Trial], float]:
-    def run(trial: optuna.Trial) -> float:
-        chosen = {name: _suggested(trial, name, value) for name, value in hyperparameters(algorithm).items()}
-        losses: list[float] = []
-        began, state, problem = monotonic(), "done", ""
-        try:
-            for number, (fitted, judged) in enumerate(pairs):
-                made = algorithms.fit_prepared(fitted, spec, algorithm, chosen).transform(judged)
-                losses.append(_loss(made, spec, metric))
-                trial.report(fmean(losses), number)
-                if number + 1 < len(pairs) and trial.should_prune():
-                    state = "stopped"
-                    break
-        except (Py4JNetworkError, ConnectionError):
-            raise  # the JVM is gone: no trial will end well, and a retry may
-        except Exception as error:  # noqa: BLE001 - whatever Spark or a solver raises: one trial is lost, not the search
-            # Of an error in the JVM the first line says only that there was one, the second what.
-            state, problem = "failed", " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])[:400]
-        found[trial.number] = Trial(algorithm.name, chosen, tuple(losses), monotonic() - began, state, problem)
-        log.info(
-            "trial=%d algorithm=%s chosen=%s losses=%s state=%s seconds=%.1f %s",
-            trial.number, algorithm.name, chosen, losses, state, found[trial.number].seconds, problem,
-        )  # fmt: skip
-        if state != "done":
-            raise optuna.TrialPruned(problem)
-        return fmean(losses)
-
-    return run
-
-
-def _loss(made: DataFrame, spec: PipelineSpec, metric: Metric) -> float:
-    """Loss of the answers in ``made``; ValueError where it is no number."""
-    loss = metrics.loss_of(made, spec, answer(made, spec), metric)
-    if not isfinite(loss):
-        raise ValueError(f"{metric} is {loss}")
-    return loss
-
-
-def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:  # noqa: ANN401 - any hyperparameter
-    if isinstance(value, tuple):
-        return trial.suggest_categorical(name, value)
-    if isinstance(value, Range):
-        suggest = trial.suggest_int if isinstance(value.low, int) else trial.suggest_float
-        return suggest(name, value.low, value.high, log=value.log)
-    return value
-
-
-def _drawn(chance: random.Random, value: Any) -> Any:  # noqa: ANN401 - as above
-    if isinstance(value, tuple):
-        return chance.choice(value)
-    low, high = float(value.low), float(value.high)
-    drawn = exp(chance.uniform(ln(low), ln(high))) if value.log else chance.uniform(low, high)
-    return min(max(round(drawn), value.low), value.high) if isinstance(value.low, int) else min(max(drawn, low), high)
+def _rate(pair: _Prepared, spec: PipelineSpec, algorithm: Algorithm, metric: Metric, chosen: dict[str, Any]) -> float:
+    made = algorithms.fit_prepared(pair.fitted, spec, algorithm, chosen).transform(pair.judged)
+    found = answer(made, spec)
+    return metrics.loss_of(made, spec, pair.shift.apply(found) if pair.shift else found, metric)

@@ -109,6 +109,13 @@ def test_what_a_run_is_about_is_resolved_first(dag):
     assert [task.task_id for task in dag.roots] == [first]
 
 
+def test_a_table_that_features_are_made_of_besides_is_judged_before_they_are_built(dag_bag):
+    dag = dag_bag.dags["retrain_movielens_tastes"]
+    assert dag.get_task("build_features").upstream_task_ids == {"validate", "validate_beside"}
+    assert dag.get_task("validate_beside").upstream_task_ids == {"should_retrain"}
+    assert not dag_bag.dags["retrain_movielens"].has_task("validate_beside")
+
+
 def test_two_applications_of_any_size_and_the_stream_fit_the_workers():
     # Two workers of 3 GiB; the stream's executor takes 1.5 GiB of one of them.
     assert all(size.executor_memory_mib <= 1536 and size.cores == 2 for size in PROFILES.values())

@@ -43,9 +43,10 @@ def main() -> None:
     spark = session.start(settings, args.name)
     real = tables._writer
     tables._writer = lambda *parts: Watched(real(*parts), seen)  # type: ignore[assignment]
+    # With the lock: of two that create the table at once without it, one fails and the other waits for it in vain.
+    tables.create_if_missing(spark, QUARANTINE_ACCESS_LOG, settings)
     if args.without_lock:
         tables.writing = lambda *_: nullcontext()  # type: ignore[assignment]
-    tables.create_if_missing(spark, QUARANTINE_ACCESS_LOG, settings)
     (args.folder / f"{args.name}.ready").touch()
     while len(list(args.folder.glob("*.ready"))) < 2:
         time.sleep(0.02)

@@ -16,6 +16,7 @@ from contracts.errors import QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
 from contracts.pipelines.algorithms import RandomForest, combinations
 from spark_apps.ml import algorithms, features, folds, rating, splits, training, tuning
+from spark_apps.ml.trials import best
 
 pytestmark = pytest.mark.spark
 
@@ -110,10 +111,10 @@ def test_a_search_tries_everything_and_the_least_loss_comes_first(spark):
         ("logistic_regression", 0.0, 3, "done"), ("logistic_regression", 0.5, 3, "done"),
         ("random_forest", None, 3, "done"),
     ]  # fmt: skip
-    best = tuning.best(trials)
-    assert list(best) == [t.algorithm for t in sorted(best.values(), key=lambda t: t.loss)]
-    assert best["logistic_regression"].chosen["reg_param"] == 0.0
-    assert best["logistic_regression"].loss == min(t.loss for t in trials if t.algorithm == "logistic_regression")
+    found = best(trials)
+    assert list(found) == [t.algorithm for t in sorted(found.values(), key=lambda t: t.loss)]
+    assert found["logistic_regression"].chosen["reg_param"] == 0.0
+    assert found["logistic_regression"].loss == min(t.loss for t in trials if t.algorithm == "logistic_regression")
 
 
 def test_parallel_trials_find_what_single_ones_find(spark):
@@ -158,7 +159,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(spark):
     failed, done = tuning.search(negative, asked, ["m_bb", "m_jj"])
     assert (failed.state, failed.losses) == ("failed", ())
     assert "MUST NOT be Negative" in failed.problem
-    assert list(tuning.best([failed, done])) == ["logistic_regression"]
+    assert list(best([failed, done])) == ["logistic_regression"]
 
 
 def test_a_search_without_any_good_trial_says_what_went_wrong(spark):
@@ -182,8 +183,11 @@ def test_one_class_is_refused_before_anything_is_fitted(spark):
 
 @pytest.mark.parametrize(
     ("name", "auc"),
-    [("logistic_regression", 0.9), ("linear_svc", 0.9), ("random_forest", 0.9), ("gbt", 0.9), ("naive_bayes", 0.9)],
-)
+    [
+        ("logistic_regression", 0.9), ("linear_svc", 0.9), ("random_forest", 0.9), ("gbt", 0.9), ("naive_bayes", 0.9),
+        ("xgboost", 0.9),
+    ],
+)  # fmt: skip
 def test_every_classifier_answers_with_a_probability_that_ranks(spark, name, auc):
     asked = spec(algorithms=[{"name": name}], search=None)
     frame = rows(spark)
@@ -199,7 +203,7 @@ def test_every_classifier_answers_with_a_probability_that_ranks(spark, name, auc
     assert 0 <= made[0] < made[1] <= 1
 
 
-@pytest.mark.parametrize("name", ["linear_regression", "random_forest", "gbt"])
+@pytest.mark.parametrize("name", ["linear_regression", "random_forest", "gbt", "xgboost"])
 def test_every_regressor_beats_the_mean(spark, name):
     said = {"task": "regression", "label": "m_jj", "features": {"kind": "table", "numeric": ["m_bb", "label"]}}
     gate = {"metric": "mae", "baseline": "mean", "min_skill": 0.0, "min_gain": 0.0}

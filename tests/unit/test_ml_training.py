@@ -14,7 +14,7 @@ from contracts import pipelines
 from contracts.errors import QualityGateError
 from contracts.pipelines.algorithms import combinations
 from spark_apps.ml import algorithms, features, metrics, paired, rating, regression_errors, scoring, splits, training
-from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.fitted import Fitted
 from spark_apps.transforms import access_log_volume
 

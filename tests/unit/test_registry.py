@@ -21,7 +21,7 @@ from spark_apps.io import ops, registry, specs
 from spark_apps.io.pointers import Candidate, Decision, Snapshot
 from spark_apps.io.registry import ARCHIVED, CHALLENGER, CHAMPION
 from spark_apps.ml import features, splits, training
-from spark_apps.ml.algorithms import PREDICTION
+from spark_apps.ml.answers import PREDICTION
 
 SPEC = pipelines.load("access_log_volume")
 START = datetime(1995, 7, 9, 4, tzinfo=UTC)
@@ -86,7 +86,10 @@ def ledger(settings: Settings, name: str) -> list[dict]:
 @pytest.mark.spark
 def test_a_registered_model_says_where_it_came_from_and_predicts_the_same(shared, trained):
     frame, split, fitted = trained
+    scratch = shared.state / "tmp"
+    before = sorted(scratch.iterdir()) if scratch.exists() else []
     version = registered(shared, trained, "origin")
+    assert sorted(scratch.iterdir()) == before
     assert (version.version, aliases(shared, "origin")) == (1, {CHALLENGER: 1})
     with registry.tracking(shared) as client:
         found = registry.by_number(client, "origin", 1)
@@ -106,7 +109,6 @@ def test_a_registered_model_says_where_it_came_from_and_predicts_the_same(shared
     )  # fmt: skip
     assert both.where("abs(a - b) > 1e-12").count() == 0
     assert both.count() == frame.count()
-    assert list((shared.state / "tmp").iterdir()) == []
 
 
 @pytest.mark.spark

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines.algorithms import LogisticRegression, RandomForest
 from contracts.settings import Settings
 from contracts.windows import TableVersion
-from spark_apps import build_features, evaluate, ingest, promote, train, validate
+from spark_apps import build_features, evaluate, ingest, promote, repeat, train, validate
 from spark_apps.io import registry, tables
 
 if TYPE_CHECKING:
@@ -115,6 +117,32 @@ def test_a_candidate_of_two_algorithms_becomes_champion_by_its_own_record(landed
     assert champion.version == 1
     assert sorted({trial["algorithm"] for trial in trials}) == ["logistic_regression", "random_forest"]
     assert all(len(trial["losses"]) == 3 for trial in trials)
+
+
+def test_a_version_is_trained_again_from_its_record_and_measures_the_same(landed):
+    again = landed.run(repeat, "--pipeline", "higgs", "--version", "1")
+    assert again.status == "done"
+    assert max(again.facts["differences"].values()) <= repeat.TOLERANCE
+    assert again.metrics["roc_auc"] == pytest.approx(again.facts["recorded"]["roc_auc"], abs=repeat.TOLERANCE)
+
+
+def test_a_record_that_says_something_else_is_told(landed, monkeypatch):
+    recorded = registry.record
+
+    def other(client, version):
+        found = recorded(client, version)
+        return replace(found, measures=found.measures | {"brier": found.measures["brier"] + 1e-6})
+
+    monkeypatch.setattr(registry, "record", other)
+    with pytest.raises(QualityGateError, match=r"brier differs by 1\.00e-06"):
+        landed.run(repeat, "--pipeline", "higgs", "--version", "1")
+
+
+@pytest.mark.parametrize(("recorded", "found", "distance"), [
+    (None, None, 0.0), (None, 1.0, math.inf), (1.0, None, math.inf), (math.nan, math.nan, 0.0), (1.0, 1.5, 0.5),
+])  # fmt: skip
+def test_what_only_one_side_measured_is_a_difference(recorded, found, distance):
+    assert repeat.apart(recorded, found) == distance
 
 
 def test_the_same_rows_train_the_same_model_and_the_champion_stays(landed):

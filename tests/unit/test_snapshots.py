@@ -202,3 +202,20 @@ def test_only_the_newest_verdict_on_exactly_this_content_counts(settings):
     judge("a", passed=False)
     with pytest.raises(QualityGateError):
         snapshots.require_verdict(engine, snapshot)
+
+
+def test_snapshots_with_an_erased_host_are_removed_and_others_stay(spark, settings):
+    minutes = written(rows(spark), settings)
+    hosts = {
+        name: snapshots.write(
+            spark.createDataFrame([(name, 9), ("other", 5)], "host string, requests bigint"),
+            "features.access_log_visitors", settings, key=("host",), provenance={},
+        )
+        for name in ("erased", "h-0123456789abcdef", "kept")
+    }  # fmt: skip
+    names = ["erased", "h-0123456789abcdef"]
+    assert snapshots.remove_with(spark, settings, "host", names) == 2
+    assert snapshots.read(spark, minutes, settings).count() == 40
+    assert snapshots.read(spark, hosts["kept"], settings).count() == 2
+    assert not any((settings.snapshots / hosts[name].name / hosts[name].hash).exists() for name in names)
+    assert snapshots.remove_with(spark, settings, "host", names) == 0

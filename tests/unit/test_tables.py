@@ -1,4 +1,4 @@
-"""Threads of one process on one table."""
+"""Threads of one process on one table, and creations that were cut short."""
 
 from __future__ import annotations
 
@@ -60,3 +60,23 @@ def is_held_against_others(path: Path) -> bool:
     """Whether another process can have the lock."""
     tries = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     return subprocess.run([sys.executable, "-c", tries, str(path)], capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("left", ["", ".00000000000000000000.json.f3a.tmp", "_staged_commits/x"])
+def test_a_creation_that_was_cut_short_is_done_again(spark, settings, left):
+    log = GOLD_SESSIONS.path(settings.lake) / "_delta_log"
+    (log / left).parent.mkdir(parents=True, exist_ok=True)
+    log.mkdir(exist_ok=True)
+    if left:
+        (log / left).write_text("")
+    tables.create_if_missing(spark, GOLD_SESSIONS, settings)
+    assert tables.version(spark, GOLD_SESSIONS, settings.lake) == 0
+
+
+def test_a_log_that_lost_its_versions_is_not_begun_again(spark, settings):
+    log = GOLD_SESSIONS.path(settings.lake) / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "_last_checkpoint").write_text('{"version": 10, "size": 1}')
+    with pytest.raises(Exception, match="DELTA"):
+        tables.create_if_missing(spark, GOLD_SESSIONS, settings)
+    assert (log / "_last_checkpoint").exists()

@@ -1,1 +1,1 @@
-"""Recommending items to users from ratings: splits, models, lists, measures. Pure functions over DataFrames."""
+"""Recommending items to users from ratings: models, lists, measures. Pure functions over DataFrames."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_apps.ml.recommending.columns import ITEM, PREDICTION, RATING, USER
+from spark_apps.ml.answers import PREDICTION
+from spark_apps.ml.recommending.columns import ITEM, RATING, USER
 
 USER_BIAS = "user_bias"
 ITEM_BIAS = "item_bias"

@@ -6,8 +6,9 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.recommending.biases import EXPECTED, Biases, clipped
-from spark_apps.ml.recommending.columns import ITEM, PREDICTION, RATING, USER
+from spark_apps.ml.recommending.columns import ITEM, RATING, USER
 
 _VALUE = "value"
 _ADDED = "added"
@@ -19,7 +20,7 @@ _UNCUT = 5
 class AlsSettings:
     """Of alternating least squares; Spark multiplies ``regularization`` by the ratings of each user and item.
 
-    More than five ``iterations`` need a context with a checkpoint directory (``spark.checkpoint.dir``).
+    More than five ``iterations`` need a context with a checkpoint directory.
     ``blocks``: tasks of each half iteration. Starting factors are drawn by block, so it belongs to the result as
     ``seed`` does.
     """
@@ -66,7 +67,7 @@ def fit_likes(train: DataFrame, settings: AlsSettings, *, at_least: float, alpha
 
 def _als(settings: AlsSettings, frame: DataFrame) -> ALS:
     if settings.iterations > _UNCUT and frame.sparkSession.sparkContext.getCheckpointDir() is None:
-        raise ValueError(f"{settings.iterations} iterations need a checkpoint directory; set spark.checkpoint.dir")
+        raise ValueError(f"{settings.iterations} iterations need a checkpoint directory; call setCheckpointDir")
     return ALS(
         rank=settings.rank, regParam=settings.regularization, maxIter=settings.iterations, seed=settings.seed,
         numUserBlocks=settings.blocks, numItemBlocks=settings.blocks, userCol=USER, itemCol=ITEM, ratingCol=_VALUE,

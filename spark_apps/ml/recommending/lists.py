@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from spark_apps.ml.recommending.biases import ITEM_BIAS, Biases
 from spark_apps.ml.recommending.columns import ITEM, RANK, RATING, USER
+from spark_apps.ml.recommending.factors import ResidualModel
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -50,17 +51,22 @@ def by_bias(biases: Biases) -> Ranker:
 def by_likes(model: ALSModel, train: DataFrame, *, at_least: float) -> Ranker:
     """Items in the order of a model of likes, fitted on ``train``; by popularity for users without a like.
 
-    An item without a like has no factors and scores 0, which is what they would give.
+    An item without a like has no factors and scores 0, which is what they would give. A model of earlier ratings knows
+    neither later users nor later items; items that are not in train are never listed.
     """
     popularity = by_popularity(train, at_least=at_least)
-    found = model.itemFactors.toPandas()
-    places = np.searchsorted(popularity.items, found["id"])
-    if not np.isin(found["id"], popularity.items).all():
-        raise ValueError("the model has factors of items that are not in train: it was fitted on other ratings")
-    factors = np.zeros((len(popularity.items), model.rank))
-    factors[places] = np.stack(found["features"].to_list())
     of_users = model.userFactors.select(F.col("id").alias(USER), F.col("features").alias(_FACTORS))
-    return Ranker(popularity.items, popularity.common, factors, of_users)
+    return Ranker(popularity.items, popularity.common, _of_items(model, popularity.items), of_users)
+
+
+def by_residuals(model: ResidualModel) -> Ranker:
+    """Items in the order of the ratings that a model of residuals expects of a user; by bias for users it never saw."""
+    bias = by_bias(model.biases)
+    item_factors = np.column_stack([_of_items(model.factors, bias.items), bias.common])
+    # A factor of 1 for every user adds the item's bias to the product.
+    factors = F.concat("features", F.array(F.lit(1.0).cast("float")))
+    of_users = model.factors.userFactors.select(F.col("id").alias(USER), factors.alias(_FACTORS))
+    return Ranker(bias.items, bias.common, item_factors, of_users)
 
 
 def recommend(ranker: Ranker, users: DataFrame, seen: DataFrame, *, n: int) -> DataFrame:
@@ -96,6 +102,16 @@ def recommend(ranker: Ranker, users: DataFrame, seen: DataFrame, *, n: int) -> D
     # in SQL multiplies the factors of all pairs one number at a time.
     schema = f"{USER} int, {RANK} int, {ITEM} int, {_SCORE} double"
     return asked.select(USER, _SEEN, _FACTORS).mapInPandas(lists, schema)
+
+
+def _of_items(model: ALSModel, items: Ids) -> Floats:
+    """A row of factors for each of ``items``, which rise; zeros where the model has none."""
+    found = model.itemFactors.toPandas()
+    found = found[np.isin(found["id"], items)]
+    factors = np.zeros((len(items), model.rank))
+    if len(found):
+        factors[np.searchsorted(items, found["id"])] = np.stack(found["features"].to_list())
+    return factors
 
 
 def _best(scores: Floats, n: int) -> NDArray[np.intp]:

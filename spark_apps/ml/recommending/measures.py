@@ -31,23 +31,32 @@ class RatingErrors(BaseModel):
 
 
 class ListScores(BaseModel):
-    """Means over ``users`` with a relevant item; the last three are of all lists.
+    """Means over the ``users`` with a relevant item among ``rows``, from coverage on means over all lists.
 
     ``coverage``: share of train items in any list. ``novelty``: mean -log2 of the share of train users who rated the
-    item, in bits (Zhou et al., PNAS 107, 2010). ``train_count``: mean train ratings of a listed item.
+    item, in bits (Zhou et al., PNAS 107, 2010). ``train_count``: mean train ratings of a listed item. ``rmse`` and
+    ``mae`` are of all rows, in units of a rating; None for who makes lists only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    rows: int
     users: int
+    ndcg: float
     precision: float
     recall: float
-    ndcg: float
     mean_average_precision: float
     hit_rate: float
     coverage: float
     novelty: float
     train_count: float
+    rmse: float | None = None
+    mae: float | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """The scores by name, without counts and without what is not predicted."""
+        found = self.model_dump(exclude={"rows", "users"})
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def rating_errors(
@@ -96,7 +105,7 @@ def of_each_user(lists: DataFrame, holdout: DataFrame, *, k: int, at_least: floa
     )  # fmt: skip
 
 
-def overall(per_user: DataFrame, lists: DataFrame, train: DataFrame, *, k: int) -> ListScores:
+def overall(per_user: DataFrame, lists: DataFrame, train: DataFrame, *, k: int, rows: int) -> ListScores:
     """Means of ``of_each_user``, and what the first ``k`` of the lists hold; ValueError for an item not in train."""
     measured = (PRECISION, RECALL, NDCG, AVERAGE_PRECISION, HIT)
     means = per_user.agg(F.count("*"), *(F.avg(name) for name in measured)).collect()[0]
@@ -118,7 +127,7 @@ def overall(per_user: DataFrame, lists: DataFrame, train: DataFrame, *, k: int) 
     if held["unknown"]:
         raise ValueError(f"{held['unknown']} places of the lists hold items that are not in train")
     return ListScores(
-        users=means[0], precision=means[1], recall=means[2], ndcg=means[3], mean_average_precision=means[4],
+        rows=rows, users=means[0], precision=means[1], recall=means[2], ndcg=means[3], mean_average_precision=means[4],
         hit_rate=means[5], coverage=held["items"] / items, novelty=held["novelty"], train_count=held["ratings"],
     )  # fmt: skip
 
