@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
-from spark_apps.io import ops, registry, runs, snapshots, specs
+from spark_apps.io import model_runs, ops, registry, runs, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision
 from spark_apps.ml import choosing, families, metrics, splits
 
@@ -29,10 +29,10 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         decision.write(args.decision)
         return runs.Outcome(status="not_enough_data", message=decision.reason, facts=decision.facts)
     frame, split = snapshots.read(spark, candidate.snapshot, settings), candidate.split
-    with registry.tracking(settings) as client:
+    with tracking.connected(settings) as client:
         champion = registry.by_alias(client, spec.name, registry.CHAMPION)
         versions = [v for v in (registry.by_number(client, spec.name, candidate.version), champion) if v]
-        models = {v.label: registry.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
+        models = {v.label: model_runs.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
     if champion:
         split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
     judged = families.judge(split.train(frame), split.holdout(frame), models, spec)
@@ -55,7 +55,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     )  # fmt: skip
     decision.write(args.decision)
     if not choice.promote:  # nothing is left to do for promote, which then need not even start
-        with registry.tracking(settings) as client:
+        with tracking.connected(settings) as client:
             registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
     return runs.Outcome(
         message=choice.reason, rows={"holdout": split.holdout_rows},

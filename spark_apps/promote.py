@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
-from spark_apps.io import locks, ops, registry, runs, specs
+from spark_apps.io import locks, ops, registry, runs, specs, tracking
 from spark_apps.io.pointers import Decision
 
 NAME = "promote"
@@ -27,7 +27,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     lock = settings.locks / "models" / f"{decision.pipeline}.lock"
     with (
         locks.exclusive(spark, lock, f"Promoting {decision.pipeline}", wait_s=60),
-        registry.tracking(settings) as client,
+        tracking.connected(settings) as client,
     ):
         is_new = registry.carry_out(client, engine, decision, run_key=runs.context_of(args).key)
     known = "" if is_new else " (carried out before)"

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from contracts.errors import QualityGateError
 from contracts.settings import Settings
-from spark_apps.io import registry, runs, snapshots, specs
+from spark_apps.io import model_runs, registry, runs, session, snapshots, specs, tracking
 from spark_apps.ml import families
 from spark_apps.ml.fitted import CANDIDATE
 
@@ -25,11 +25,12 @@ def parse_args(argv: list[str]) -> Namespace:
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
-    with registry.tracking(settings) as client:
-        record = registry.record(client, registry.by_number(client, args.pipeline.name, args.version))
+    with tracking.connected(settings) as client:
+        record = model_runs.record(client, registry.by_number(client, args.pipeline.name, args.version))
     frame = snapshots.read(spark, record.snapshot, settings)
     # The algorithm that was chosen, with what was chosen for it: a search would only find it again.
-    found = families.fit_and_rate(frame, record.split, record.spec).errors[CANDIDATE]
+    with session.checkpoints(spark, settings):
+        found = families.fit_and_rate(frame, record.split, record.spec).errors[CANDIDATE]
     differences = {name: apart(value, found.model_dump().get(name)) for name, value in record.measures.items()}
     outcome = runs.Outcome(
         message=f"{args.pipeline.name} version {args.version} agrees to {max(differences.values()):.1e}",

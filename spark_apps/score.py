@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from contracts.datasets import dataset
 from contracts.settings import Settings
 from contracts.windows import Window
-from spark_apps.io import registry, runs, specs, tables
+from spark_apps.io import model_runs, registry, runs, specs, tables, tracking
 from spark_apps.ml import scoring
 
 NAME = "score"
@@ -29,13 +29,13 @@ def parse_args(argv: list[str]) -> Namespace:
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     window, forecasts = Window.read(args.window), dataset(args.pipeline.forecast)
-    with registry.tracking(settings) as client:
+    with tracking.connected(settings) as client:
         champion = registry.by_alias(client, args.pipeline.name, registry.CHAMPION)
         if champion is None:
             return runs.Outcome(
                 status="skipped", message=f"{args.pipeline.name} has no champion yet: nothing can be forecast."
             )
-        model = registry.load(settings, champion)
+        model = model_runs.load(settings, champion)
     spec = champion.as_trained(args.pipeline)
     silver = tables.read(spark, dataset(spec.dataset), settings.lake)
     rows = silver.where(F.col("arrived_on").between(window.first_day, window.last_day))

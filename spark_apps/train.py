@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
-from spark_apps.io import ops, registry, runs, session, snapshots, specs
+from spark_apps.io import model_runs, ops, runs, session, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Snapshot
 from spark_apps.ml import families, metrics, splits, training
 from spark_apps.ml.fitted import CANDIDATE
@@ -34,12 +34,12 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         Candidate(pipeline=spec.name, status="not_enough_data", reason=lacking, snapshot=snapshot).write(args.candidate)
         return runs.Outcome(status="not_enough_data", message=lacking, rows={"snapshot": snapshot.rows})
     # Before the fit: a training whose model cannot be kept is time lost.
-    with registry.tracking(settings) as client, session.checkpoints(spark, settings):
+    with tracking.connected(settings) as client, session.checkpoints(spark, settings):
         fitted = families.fit_and_rate(frame, split, spec)
-        origin = registry.origin(
+        origin = model_runs.origin(
             spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=runs.context_of(args).key
         )
-        version = registry.register(
+        version = model_runs.register(
             client, settings, spec, fitted, split.train(frame), tags=origin, run_name=args.run_id
         )
     Candidate(

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
+from contracts.pipelines.features import RegularSeries
 from contracts.pipelines.parts import FileSplit
 from spark_apps.ml import algorithms, answers, audit, calibration, evidence, features, rating, tuning
 from spark_apps.ml.fitted import CANDIDATE, Fitted
@@ -45,14 +46,27 @@ def refuse_one_class(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Non
 
 
 def refuse_leaks(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
-    """Raise QualityGateError where a feature tells the label by itself, or many holdout rows are training rows."""
+    """Raise QualityGateError where a feature tells the label, the label was copied, or holdout rows are known."""
     train, columns = split.train(frame), spec.features.columns
     task: audit.Task = "classification" if spec.task == "classification" else "regression"
     findings = audit.before_training(train, features=columns, label=spec.label, task=task)
+    if isinstance(spec.features, RegularSeries):
+        findings += _copied_averages(train, spec, spec.features)
     if isinstance(split, FileBounds):
         shared = audit.shared_rows(train, split.holdout(frame), columns=columns, label=spec.label)
         findings += [each for each in shared if each.evidence["rows"] > MOST_SHARED * split.holdout_rows]
     audit.refuse(f"Training {spec.name}", findings)
+
+
+def _copied_averages(train: DataFrame, spec: PipelineSpec, series: RegularSeries) -> list[audit.Finding]:
+    """Whether the label is an average of its month that was copied to every like weekday and time of the day."""
+    at = F.col(series.at)
+    month, weekday = F.date_trunc("month", at), F.weekday(at)
+    time = F.date_format(at, "HH:mm")
+    placed = train.withColumns({"its_month": month, "its_weekday": weekday, "its_time": time})
+    return audit.repeated_target(
+        placed, label=spec.label, period=["its_month"], within=[series.group, "its_weekday", "its_time"]
+    )
 
 
 def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:

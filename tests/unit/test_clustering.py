@@ -16,7 +16,7 @@ from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import BisectingKMeans, GaussianMixture, KMeans, combinations
 from contracts.settings import Settings
-from spark_apps.io import registry
+from spark_apps.io import model_runs, registry, tracking
 from spark_apps.io.pointers import Snapshot
 from spark_apps.ml import algorithms, families, features, splits, training
 from spark_apps.ml.answers import PREDICTION
@@ -201,12 +201,14 @@ def test_what_is_stored_is_what_was_fitted(planted, fitted, tmp_path):
         name=SPEC.snapshot_name, hash="c" * 64, rows=260, path="", key=("host",), provenance={"table_version": 3}
     )
     split = splits.of(planted, SEARCHED)
-    tags = registry.origin(SEARCHED, snapshot, split, fitted, revision="abc", run_key="dag/run/train/-1")
-    with registry.tracking(settings) as client:
-        version = registry.register(client, settings, SEARCHED, fitted, split.train(planted), tags=tags, run_name="run")
+    tags = model_runs.origin(SEARCHED, snapshot, split, fitted, revision="abc", run_key="dag/run/train/-1")
+    with tracking.connected(settings) as client:
+        version = model_runs.register(
+            client, settings, SEARCHED, fitted, split.train(planted), tags=tags, run_name="run"
+        )
         found = registry.by_number(client, SPEC.name, version.version)
         stored = json.loads(Path(client.download_artifacts(version.run_id, "clusters.json")).read_text())["clusters"]
-        model = registry.load(settings, found)
+        model = model_runs.load(settings, found)
     assert found.split == split
     assert found.can_answer(SEARCHED, planted.columns)
     assert stored == [profile.model_dump() for profile in fitted.profiles]

@@ -88,3 +88,24 @@ def test_a_lag_that_holds_its_own_quarter_stops_the_build(spark, monkeypatch):
     monkeypatch.setattr(regular_series, "features", leaking)
     with pytest.raises(QualityGateError, match="columns that use the future: mean_4"):
         features.refuse_look_ahead(rows, features.build(rows, UK), UK)
+
+
+def test_an_average_of_the_month_that_was_copied_to_every_like_quarter_stops_the_training(spark):
+    """The old schema of the road counts did so: a split inside a month has the target on both sides."""
+    rows = spark.range(96 * 120).selectExpr(
+        "'a' AS site",
+        "timestamp_micros(1388534400000000 + id * 900000000) AS starts_at",
+        "double(hash(id) % 50) AS flow",
+    )
+    month, place = F.date_trunc("month", "starts_at"), F.date_format("starts_at", "HH:mm")
+    copied = rows.withColumn("flow", (F.hash(month, F.weekday("starts_at"), place) % 50).cast("double"))
+    lags = {name: F.hash(F.lit(name), "starts_at").cast("double") for name in UK.features.counts}
+    calendar = {"slot": F.hour("starts_at") * 4, "weekday": F.weekday("starts_at")}
+    for frame, told in ((rows, None), (copied, "flow is repeated")):
+        made = frame.withColumns({**lags, **calendar}).cache()
+        split = splits.of(made, GLM)
+        if told is None:
+            training.refuse_leaks(made, split, GLM)
+        else:
+            with pytest.raises(QualityGateError, match=told):
+                training.refuse_leaks(made, split, GLM)

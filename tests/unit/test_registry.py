@@ -17,7 +17,7 @@ from sqlalchemy import select
 from contracts import pipelines
 from contracts.errors import ConfigurationError, DependencyUnavailableError, QualityGateError
 from contracts.settings import Settings
-from spark_apps.io import ops, registry, specs
+from spark_apps.io import model_runs, ops, registry, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision, Snapshot
 from spark_apps.io.registry import ARCHIVED, CHALLENGER, CHAMPION
 from spark_apps.ml import features, splits, training
@@ -53,9 +53,9 @@ def registered(settings: Settings, trained, name: str) -> registry.Version:
     """A new version of model ``name``; every test uses a name of its own."""
     frame, split, fitted = trained
     spec = SPEC.model_copy(update={"name": name})
-    tags = registry.origin(spec, SNAPSHOT, split, fitted, revision="abc", run_key="dag/run/train/-1")
-    with registry.tracking(settings) as client:
-        return registry.register(client, settings, spec, fitted, split.train(frame), tags=tags, run_name="run")
+    tags = model_runs.origin(spec, SNAPSHOT, split, fitted, revision="abc", run_key="dag/run/train/-1")
+    with tracking.connected(settings) as client:
+        return model_runs.register(client, settings, spec, fitted, split.train(frame), tags=tags, run_name="run")
 
 
 def decided(name: str, candidate: int | None, champion: int | None, *, promote: bool, snapshot: str = "c") -> Decision:
@@ -66,12 +66,12 @@ def decided(name: str, candidate: int | None, champion: int | None, *, promote: 
 
 
 def carried_out(settings: Settings, decision: Decision) -> bool:
-    with registry.tracking(settings) as client:
+    with tracking.connected(settings) as client:
         return registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key="dag/run/promote/-1")
 
 
 def aliases(settings: Settings, name: str) -> dict[str, int]:
-    with registry.tracking(settings) as client:
+    with tracking.connected(settings) as client:
         found = {alias: registry.by_alias(client, name, alias) for alias in (CHALLENGER, CHAMPION, ARCHIVED)}
     return {alias: version.version for alias, version in found.items() if version}
 
@@ -91,11 +91,11 @@ def test_a_registered_model_says_where_it_came_from_and_predicts_the_same(shared
     version = registered(shared, trained, "origin")
     assert sorted(scratch.iterdir()) == before
     assert (version.version, aliases(shared, "origin")) == (1, {CHALLENGER: 1})
-    with registry.tracking(shared) as client:
+    with tracking.connected(shared) as client:
         found = registry.by_number(client, "origin", 1)
         run = client.get_run(version.run_id)
         table = json.loads(Path(client.download_artifacts(version.run_id, "metrics.json")).read_text())
-        loaded = registry.load(shared, found)
+        loaded = model_runs.load(shared, found)
     assert found.tags["snapshot"] == f"{SPEC.snapshot_name}/{SNAPSHOT.hash}"
     assert (found.tags["git_revision"], found.tags["seed"], found.tags["stage"]) == ("abc", "20", CHALLENGER)
     assert found.tags["spec_hash"] == SPEC.model_copy(update={"name": "origin"}).hash
@@ -152,7 +152,7 @@ def test_promotions_move_the_aliases_and_write_the_ledger_once(shared, trained):
     ]
     assert {(e["why"], e["run_key"], e["evidence"]["mae"]) for e in entries} == {("because", "dag/run/promote/-1", 1.5)}
     assert all(e["who"] and e["applied_at"] >= e["at"] for e in entries)
-    with registry.tracking(shared) as client:
+    with tracking.connected(shared) as client:
         assert [registry.by_number(client, name, v).tags["stage"] for v in (1, 2)] == [ARCHIVED, CHAMPION]
 
 
@@ -166,7 +166,7 @@ def test_a_candidate_that_was_not_chosen_is_archived_and_written_down(shared, tr
     assert aliases(shared, name) == {CHAMPION: 1}
     # The champion asked about itself: it stays what it is.
     assert carried_out(shared, decided(name, 1, 1, promote=False))
-    with registry.tracking(shared) as client:
+    with tracking.connected(shared) as client:
         assert [registry.by_number(client, name, v).tags["stage"] for v in (1, 2)] == [CHAMPION, ARCHIVED]
     assert [(e["action"], e["to_version"]) for e in ledger(shared, name)] == [("promote", 1), ("keep", 1), ("keep", 1)]
 
@@ -218,7 +218,7 @@ def test_a_server_that_is_down_is_named_at_once(settings):
     began = time.monotonic()
     with (
         pytest.raises(DependencyUnavailableError, match=f"an answer from http://127.0.0.1:{port}") as refusal,
-        registry.tracking(down),
+        tracking.connected(down),
     ):
         pytest.fail("the block must not run")
     assert refusal.value.exit_code == 5
@@ -245,7 +245,7 @@ def test_a_server_that_answers_health_and_then_hangs_is_given_up(settings, monke
         threading.Thread(target=serve, daemon=True).start()
         hanging = settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{server.getsockname()[1]}"})
         began = time.monotonic()
-        with pytest.raises(DependencyUnavailableError), registry.tracking(hanging) as client:
+        with pytest.raises(DependencyUnavailableError), tracking.connected(hanging) as client:
             registry.by_alias(client, SPEC.name, CHAMPION)
         assert time.monotonic() - began < 20
 

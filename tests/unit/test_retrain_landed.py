@@ -18,7 +18,7 @@ from contracts.pipelines.algorithms import LogisticRegression, RandomForest
 from contracts.settings import Settings
 from contracts.windows import TableVersion
 from spark_apps import build_features, evaluate, ingest, promote, repeat, train, validate
-from spark_apps.io import registry, tables
+from spark_apps.io import model_runs, registry, tables, tracking
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -111,7 +111,7 @@ def test_a_candidate_of_two_algorithms_becomes_champion_by_its_own_record(landed
         {name: value for name, value in theirs.items() if name != "predictor"}, abs=1e-9
     )
     landed.run(promote, "--pipeline", "higgs", "--decision", landed.file("decision.json"))
-    with registry.tracking(landed.settings) as client:
+    with tracking.connected(landed.settings) as client:
         champion = registry.by_alias(client, "higgs", registry.CHAMPION)
         trials = json.loads(Path(client.download_artifacts(champion.run_id, "trials.json")).read_text())["trials"]
     assert champion.version == 1
@@ -127,7 +127,7 @@ def test_a_version_is_trained_again_from_its_record_and_measures_the_same(landed
 
 
 def test_a_record_that_says_something_else_is_told(landed, monkeypatch):
-    recorded = registry.record
+    recorded = model_runs.record
 
     def other(client, version):
         found = recorded(client, version)

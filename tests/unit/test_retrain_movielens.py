@@ -14,7 +14,7 @@ from contracts.errors import QualityGateError
 from contracts.settings import Settings
 from contracts.windows import TableVersion
 from spark_apps import build_features, evaluate, ingest, promote, train, validate
-from spark_apps.io import registry, snapshots, tables
+from spark_apps.io import model_runs, registry, snapshots, tables, tracking
 from spark_apps.io.pointers import Candidate
 from spark_apps.ml.recommending import judging, lists
 
@@ -108,7 +108,7 @@ def test_everybody_reaches_the_reference_figures(retrained):
 
 def test_the_candidate_was_chosen_by_lists_on_training_rows(retrained):
     assert retrained.trained.facts["algorithm"] == "implicit_als"
-    with registry.tracking(retrained.settings) as client:
+    with tracking.connected(retrained.settings) as client:
         champion = registry.by_alias(client, NAME, registry.CHAMPION)
         tried = json.loads(Path(client.download_artifacts(champion.run_id, "trials.json")).read_text())["trials"]
     assert {(trial["algorithm"], trial["state"], len(trial["losses"])) for trial in tried} == {
@@ -133,9 +133,9 @@ def test_the_stored_model_is_judged_as_the_fitted_one_and_its_gain_is_no_luck(re
 
 
 def test_the_stored_model_makes_full_lists_of_unseen_films(retrained):
-    with registry.tracking(retrained.settings) as client:
+    with tracking.connected(retrained.settings) as client:
         version = registry.by_alias(client, NAME, registry.CHAMPION)
-        model = registry.load(retrained.settings, version)
+        model = model_runs.load(retrained.settings, version)
     fitted, held = retrained.parts()
     ranker = judging.of_likes(judging.likes_in(model), fitted, pipelines.load(NAME)).ranker
     made = lists.recommend(ranker, held, fitted, n=10).localCheckpoint()

@@ -13,7 +13,7 @@ from contracts import pipelines
 from contracts.settings import Settings
 from contracts.windows import Window
 from spark_apps import build_features, evaluate, promote, train, validate
-from spark_apps.io import registry
+from spark_apps.io import registry, tracking
 from tests.unit.test_validate import arrive
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_the_hosts_of_a_morning_are_grouped_better_than_by_one_number(morning):
         {name: value for name, value in theirs.items() if name != "predictor"}, abs=1e-9
     )
     morning.run(promote, *named, "--decision", decision)
-    with registry.tracking(morning.settings) as client:
+    with tracking.connected(morning.settings) as client:
         champion = registry.by_alias(client, SPEC.name, registry.CHAMPION)
         stored = Path(client.download_artifacts(champion.run_id, "clusters.json")).read_text()
     print(json.dumps({"clusters": json.loads(stored)["clusters"], "errors": evidence["errors"]}, indent=1))  # noqa: T201
