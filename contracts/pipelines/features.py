@@ -10,10 +10,39 @@ from contracts.pipelines.parts import SPEC
 Steps = Annotated[int, Field(ge=1)]
 
 
-class MinuteSeries(BaseModel):
-    """Features of one minute from the minutes before it. All numbers of minutes count back from that minute."""
+class _Made(BaseModel):
+    """Features that are made of a dataset's rows; a kind says which of these it has."""
 
     model_config = SPEC
+
+    @property
+    def counts(self) -> list[str]:
+        """Columns on the label's own scale: a model with a log link sees their log1p."""
+        return []
+
+    @property
+    def numeric(self) -> list[str]:
+        """Columns that are numbers on a scale of their own."""
+        return []
+
+    @property
+    def codes(self) -> list[str]:
+        """Columns of whole numbers in an order, of which a linear model sees one column each value."""
+        return []
+
+    @property
+    def categories(self) -> list[str]:
+        """Columns of names without an order."""
+        return []
+
+    @property
+    def columns(self) -> list[str]:
+        """Every feature column of the snapshot, in its order."""
+        return [*self.counts, *self.numeric, *self.codes, *self.categories]
+
+
+class MinuteSeries(_Made):
+    """Features of one minute from the minutes before it. All numbers of minutes count back from that minute."""
 
     kind: Literal["minute_series"]
     lags_min: tuple[int, ...] = Field(min_length=1)
@@ -60,16 +89,6 @@ class MinuteSeries(BaseModel):
     def codes(self) -> list[str]:
         """Columns of whole numbers in an order, of which a linear model sees one column each value."""
         return ["weekday"] if "weekday" in self.calendar else []
-
-    @property
-    def categories(self) -> list[str]:
-        """Columns of names without an order."""
-        return []
-
-    @property
-    def columns(self) -> list[str]:
-        """Every feature column of the snapshot, in its order."""
-        return [*self.counts, *self.numeric, *self.codes]
 
 
 class Selection(BaseModel):
@@ -138,10 +157,8 @@ class TableColumns(BaseModel):
         return [*self.numeric, *self.categories]
 
 
-class RegularSeries(BaseModel):
+class RegularSeries(_Made):
     """Features of one step of a regular series from earlier steps of the same group. Steps count back from it."""
-
-    model_config = SPEC
 
     kind: Literal["regular_series"]
     #: Column that names the series a row belongs to, and the one that says when the step begins.
@@ -171,10 +188,6 @@ class RegularSeries(BaseModel):
         return [*(f"lag_{n}" for n in self.lags_steps), *(f"mean_{n}" for n in self.rolling_means_steps)]
 
     @property
-    def numeric(self) -> list[str]:
-        return []
-
-    @property
     def codes(self) -> list[str]:
         return list(self.calendar)
 
@@ -187,18 +200,12 @@ class RegularSeries(BaseModel):
         """Columns that the dataset must have."""
         return [self.group, self.at]
 
-    @property
-    def columns(self) -> list[str]:
-        return [*self.counts, *self.codes, *self.categories]
 
-
-class Visitors(BaseModel):
+class Visitors(_Made):
     """What each host of an access log did within the window: how much, what and how evenly.
 
     Amounts are counts (a model sees their log1p), the others shares of the host's requests, from 0 to 1.
     """
-
-    model_config = SPEC
 
     kind: Literal["visitors"]
     #: Hosts with fewer requests are left out: a share of two requests says nothing.
@@ -223,23 +230,9 @@ class Visitors(BaseModel):
     def numeric(self) -> list[str]:
         return [f"{share}_share" for share in self.shares]
 
-    @property
-    def codes(self) -> list[str]:
-        return []
 
-    @property
-    def categories(self) -> list[str]:
-        return []
-
-    @property
-    def columns(self) -> list[str]:
-        return [*self.counts, *self.numeric]
-
-
-class GenreTastes(BaseModel):
+class GenreTastes(_Made):
     """What each user likes more, and less, than the rest of what he rates: one number from -1 to 1 for each genre."""
-
-    model_config = SPEC
 
     kind: Literal["genre_tastes"]
     user: str
@@ -254,35 +247,17 @@ class GenreTastes(BaseModel):
     of: tuple[str, ...] = Field(min_length=2)
 
     @property
-    def counts(self) -> list[str]:
-        return []
-
-    @property
     def numeric(self) -> list[str]:
         return ["likes_" + re.sub(r"[^a-z0-9]+", "_", genre.lower()).strip("_") for genre in self.of]
-
-    @property
-    def codes(self) -> list[str]:
-        return []
-
-    @property
-    def categories(self) -> list[str]:
-        return []
 
     @property
     def given(self) -> list[str]:
         """Columns that the dataset must have."""
         return [self.user, self.item, self.rating]
 
-    @property
-    def columns(self) -> list[str]:
-        return self.numeric
 
-
-class Ratings(BaseModel):
+class Ratings(_Made):
     """Who rated what, when and how: a matrix with holes. The rating is the label."""
-
-    model_config = SPEC
 
     kind: Literal["ratings"]
     user: str
@@ -296,18 +271,6 @@ class Ratings(BaseModel):
     top: int = Field(ge=1, le=1000)
 
     @property
-    def counts(self) -> list[str]:
-        return []
-
-    @property
-    def numeric(self) -> list[str]:
-        return []
-
-    @property
-    def codes(self) -> list[str]:
-        return []
-
-    @property
     def categories(self) -> list[str]:
         return [self.user, self.item]
 
@@ -315,10 +278,6 @@ class Ratings(BaseModel):
     def given(self) -> list[str]:
         """Columns that the dataset must have."""
         return [self.user, self.item, self.at]
-
-    @property
-    def columns(self) -> list[str]:
-        return self.categories
 
 
 Features = Annotated[
