@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -15,6 +16,14 @@ from infra.local.credentials import AIRFLOW_USER
 # Never through a proxy: the API server is on loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FINISHED = ("success", "failed")
+
+
+#: Between the tries of a request that the server failed to answer.
+_PAUSES_S = (1.0, 3.0)
+
+
+class ServerFailedError(DependencyUnavailableError):
+    """The server answered with a failure of its own: the same request may succeed a moment later."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +41,18 @@ class AirflowApi:
         return cls(base, answer["access_token"])
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-        """One request below ``/api/v2``; a refusal is a ConfigurationError with Airflow's own words."""
+        """One request below ``/api/v2``; a refusal is a ConfigurationError with Airflow's own words.
+
+        Asked again where the server failed: SQLite lets one write at a time, and whoever waits too long is told 500.
+        """
+        for pause_s in _PAUSES_S:
+            try:
+                return self._ask(method, path, body)
+            except ServerFailedError:
+                time.sleep(pause_s)
+        return self._ask(method, path, body)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:  # noqa: ANN401 - JSON
         return _request(method, f"{self.base}/api/v2{path}", {"Authorization": f"Bearer {self.token}"}, body)
 
     def set_pool(self, name: str, slots: int, about: str) -> None:
@@ -59,8 +79,15 @@ class AirflowApi:
 
     def trigger(self, dag: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run by hand and return its id. The null logical date is required, and means: no data interval."""
-        run = self.call("POST", f"/dags/{quote(dag)}/dagRuns", {"logical_date": None, "conf": conf or {}})
-        return str(run["dag_run_id"])
+        # With an id of ours, so that asking again for a run that was made after all is refused and not a second run.
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        try:
+            self.call("POST", f"/dags/{quote(dag)}/dagRuns", body)
+        except ConfigurationError as error:
+            if "status 409" not in error.found:
+                raise
+        return run_id
 
     def runs(self, dag: str, limit: int = 20) -> list[dict[str, Any]]:
         """Newest first."""
@@ -120,7 +147,7 @@ def _request(method: str, url: str, headers: dict[str, str], body: dict[str, Any
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")[:600]
-        kind = ConfigurationError if error.code < 500 else DependencyUnavailableError
+        kind = ConfigurationError if error.code < 500 else ServerFailedError
         raise kind(
             f"Asking Airflow: {method} {url}",
             found=f"status {error.code}: {said}",

@@ -41,5 +41,8 @@ def checkpoints(spark: SparkSession, settings: Settings) -> Iterator[None]:
     home = settings.state / "tmp"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix="checkpoints-") as folder:
+        # Spark would warn that a path of this machine's is no path of the workers', which all see the state folder.
+        spark.sparkContext.setLogLevel("ERROR")
         spark.sparkContext.setCheckpointDir(folder)
+        spark.sparkContext.setLogLevel("WARN")
         yield
