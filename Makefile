@@ -45,7 +45,7 @@ setup-for-tests:
 
 test-unit:
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many"
-	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many and not models" --numprocesses 2 --dist loadfile
+	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many and not models" --numprocesses 2 --dist loadfile --durations 15
 
 test-serving:
 	$(SERVING_PYTHON) -m pytest tests/serving

@@ -106,7 +106,10 @@ def _table(said: Mapping[str, str]) -> str:
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    names = "".join(
+        f"<th>{escape(name)}</th>" if isinstance(value, str) else f'<th class="number">{escape(name)}</th>'
+        for name, value in zip(head, rows[0], strict=True)
+    )
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><tr>{names}</tr>{body}</table>"
 
