@@ -133,7 +133,7 @@ def test_a_record_that_says_something_else_is_told(landed, monkeypatch):
         found = recorded(client, version)
         return replace(found, measures=found.measures | {"brier": found.measures["brier"] + 1e-6})
 
-    monkeypatch.setattr(registry, "record", other)
+    monkeypatch.setattr(model_runs, "record", other)
     with pytest.raises(QualityGateError, match=r"brier differs by 1\.00e-06"):
         landed.run(repeat, "--pipeline", "higgs", "--version", "1")
 
