@@ -33,7 +33,7 @@ from contracts.pipelines.spec import PipelineSpec
 from contracts.profiles import profile
 from contracts.settings import REPOSITORY, Settings
 from spark_apps.io import session
-from spark_apps.ml import algorithms, families, imbalance, rating, splits, tuning
+from spark_apps.ml import algorithms, families, imbalance, rating, splits, trials, tuning
 from spark_apps.ml.fitted import CANDIDATE
 
 PORT_BASE = 28200
@@ -148,7 +148,7 @@ def _train(spark: SparkSession, frame: DataFrame, spec: PipelineSpec, name: str,
 
 
 def _searched_and_fitted(train: DataFrame, spec: PipelineSpec) -> None:
-    best = tuning.best(tuning.search(train, spec, spec.features.columns))
+    best = trials.best(tuning.search(train, spec, spec.features.columns))
     algorithms.fit(train, spec, spec.features.columns, FOREST, best["random_forest"].chosen)
 
 

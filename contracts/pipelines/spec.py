@@ -32,7 +32,7 @@ from contracts.pipelines.parts import (
 from contracts.profiles import ProfileName
 
 #: Predictor that every result table holds in row one and that needs no column: the mean of the training label, which
-#: for classes 0 and 1 is the share of 1; one group for all; the same list for everybody.
+#: for classes 0 and 1 is the share of 1; the same list for everybody.
 _CONSTANT = {"regression": "mean", "classification": "prior", "recommendation": "popularity"}
 #: Names in the result table that a baseline cannot have.
 _TAKEN = {"candidate", "group_mean", "profile", "persistence_plus_profile_change", "biases", *TASKS}

@@ -143,7 +143,7 @@ def _measure(part: DataFrame, spec: PipelineSpec) -> float | None:
     """The gate's metric; one class has no area under a curve."""
     if spec.task == "classification" and part.select(spec.label).distinct().count() < 2:
         return None
-    value = float(getattr(metrics.measure(part, spec, {"x": F.col("score")})["x"], spec.gate.metric))
+    value = metrics.value_of(part, spec, F.col("score"), spec.gate.metric)
     return value if isfinite(value) else None
 
 

@@ -54,17 +54,24 @@ def measure(frame: DataFrame, spec: PipelineSpec, predictors: Mapping[str, Colum
 
 
 def loss_of(frame: DataFrame, spec: PipelineSpec, prediction: Column, metric: Metric) -> float:
-    """The loss of one predictor by one metric, without the time that all measures take."""
+    """The loss of one predictor by one metric."""
+    return _lost(value_of(frame, spec, prediction, metric), metric)
+
+
+def value_of(frame: DataFrame, spec: PipelineSpec, prediction: Column, metric: Metric) -> float:
+    """One metric of one predictor, without the time that all measures take."""
     if spec.task == "regression":
-        return loss(measure(frame, spec, {"x": prediction})["x"], metric)
+        return float(getattr(measure(frame, spec, {"x": prediction})["x"], metric))
     scored = frame.select(F.col(spec.label).alias("label"), prediction.cast("double").alias("score"))
-    value = float(getattr(binary_scores, metric)(binary_scores.count(scored, label="label", score="score")))
-    return 1 - value if metric in _AREAS else value
+    return float(getattr(binary_scores, metric)(binary_scores.count(scored, label="label", score="score")))
 
 
 def loss(measures: Measures, metric: Metric) -> float:
     """The metric as something to make small: what an area under a curve lacks to 1, an error as it is."""
-    value = float(getattr(measures, metric))
+    return _lost(float(getattr(measures, metric)), metric)
+
+
+def _lost(value: float, metric: Metric) -> float:
     return 1 - value if metric in _AREAS else value
 
 
