@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
 from pyspark.ml import classification as cls
 from pyspark.ml import regression as reg
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
@@ -59,7 +59,17 @@ def fit_prepared(
         attributes = prepared.schema[preparation.VECTOR].metadata.get("ml_attr", {}).get("attrs", {})
         most = max((len(each["vals"]) for each in attributes.get("nominal", []) if "vals" in each), default=0)
         made = made.setMaxBins(max(most, made.getMaxBins()))  # type: ignore[attr-defined]
-    model: Transformer = made.fit(prepared)
+    return _without_summary(made.fit(prepared), prepared.sparkSession)
+
+
+def _without_summary(model: Transformer, spark: SparkSession) -> Transformer:
+    """The model without the account of its training, which holds the session and goes into every task that predicts.
+
+    A session that has been observed once (``DataFrame.observe``) cannot be serialised any more, and no such task run.
+    """
+    if getattr(model, "hasSummary", False):
+        nothing = spark._jvm.scala.Option.empty()  # type: ignore[union-attr]  # noqa: SLF001 - pyspark cannot drop it
+        model._java_obj.setSummary(nothing)  # type: ignore[attr-defined]  # noqa: SLF001
     return model
 
 
