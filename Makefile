@@ -81,3 +81,4 @@ golden: ## rebuild the golden spark-submit command lines; read the diff before c
 docs: ## rebuild the generated pages of docs/
 	$(AIRFLOW_PYTHON) -m infra.docs.dag_pages
 	$(SPARK_PYTHON) -m infra.docs.figures_page
+	$(SPARK_PYTHON) -m infra.docs.pipelines_page

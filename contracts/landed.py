@@ -170,7 +170,7 @@ def identify(landed: Landed, file_name: str, first_lines: Sequence[str]) -> Iden
             complaints.append((found.distance, found.text))
             continue
         columns, first_row = found
-        if not any(line.strip() for line in first_lines[first_row - 1 :]) and len(first_lines) < first_row:
+        if not any(line.strip() for line in first_lines[first_row - 1 :]):
             raise _mismatch(landed, file_name, "a header and no row after it", "a file with rows")
         return Identified(layout, columns, first_row, _constants(landed, file_name, first_lines[: first_row - 1]))
     nearest = min(complaints)[1]
@@ -236,7 +236,8 @@ def _by_width(landed: Landed, layout: Layout, lines: Sequence[str]) -> tuple[tup
     """A file without a header fits when its first line has the layout's width, and numbers where they belong."""
     first = cut(lines[0], layout.delimiter)
     if len(first) != len(layout.order):
-        distance = abs(len(first) - len(layout.order))
+        # A line without any number is a header: what a layout with one says about it helps more.
+        distance = abs(len(first) - len(layout.order)) if any(map(_is_number, first)) else len(layout.order)
         return _Complaint(distance, f"{len(first)} fields in the first line, and not {len(layout.order)}")
     types = {field.column: field.type for field in landed.fields}
     wrong = [

@@ -59,7 +59,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
             registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
     return runs.Outcome(
         message=choice.reason, rows={"holdout": split.holdout_rows},
-        metrics=own.errors.numbers() if own.errors else {}, facts={**decision.facts, "errors": table},
+        metrics=own.errors.numbers() if own.errors else {}, hashes={"spec": spec.hash},
+        facts={**decision.facts, "errors": table},
     )  # fmt: skip
 
 

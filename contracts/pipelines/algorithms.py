@@ -85,6 +85,8 @@ class RandomForest(BaseModel):
     min_instances_per_node: AnyCount = 1
     max_bins: AnyBins = 32
     subsampling_rate: AnyShare = 1.0
+    #: Features that a split chooses among; ``auto`` is ``sqrt`` for classes, ``onethird`` for numbers.
+    feature_subset_strategy: Literal["auto", "all", "onethird", "sqrt", "log2"] = "auto"
 
 
 class Gbt(BaseModel):

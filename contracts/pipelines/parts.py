@@ -65,7 +65,8 @@ class FileSplit(BaseModel):
 class RandomSplit(BaseModel):
     """The holdout is drawn, by what ``together`` says: rows that agree in these columns stay on one side.
 
-    Which side does not depend on the other rows, so that no later model is judged on what an earlier one was told.
+    Which side does not depend on the other rows, so that no later model is judged on what an earlier one was told. With
+    ``stratify`` it depends on how many rows their class has: the cuts are stored, and later models compared by them.
     """
 
     model_config = SPEC
@@ -74,6 +75,8 @@ class RandomSplit(BaseModel):
     holdout_fraction: float = Field(gt=0.0, lt=1.0)
     #: Columns of the snapshot; without any the key, and every row for itself.
     together: tuple[str, ...] = ()
+    #: Each class gives ``holdout_fraction`` of its own rows, rounded; for classes too rare to be left to chance.
+    stratify: bool = False
     min_train_rows: int = Field(ge=2)
     min_holdout_rows: int = Field(ge=2)
 
@@ -102,6 +105,26 @@ class Imbalance(BaseModel):
     ratio: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
+class RollingOrigin(BaseModel):
+    """How ordered rows are cut into ``folds + 1`` like parts, of which each but the first validates what is before it.
+
+    A series with groups is cut in each group by itself. What belongs to a row may reach over a cut, from either side;
+    these minutes are left out. López de Prado's embargo (Advances in Financial Machine Learning, 2018, 7.4.2) is for
+    rows that are fitted on after validated ones, into which their features reach back. Here none are: what reaches back
+    over a cut are features of the rows that validate, so it is those that the embargo leaves out.
+    """
+
+    model_config = SPEC
+
+    #: Fitted on are all parts before the one that validates, or as many rows as the first part has, the last of them.
+    window: Literal["expanding", "rolling"] = "expanding"
+    #: Minutes before a cut that are not fitted on: for labels that are known only so much later.
+    gap_min: int = Field(default=0, ge=0)
+    #: Minutes after a cut that do not validate: for lags and rolling means that reach so far back into fitted rows. The
+    #: next fold fits on them.
+    embargo_min: int = Field(default=0, ge=0)
+
+
 class Search(BaseModel):
     """How the algorithms' hyperparameters are chosen: inside the training part, by folds of it.
 
@@ -114,6 +137,10 @@ class Search(BaseModel):
     #: Fits of each algorithm; a grid tries every combination and takes no number.
     trials: int | None = Field(default=None, ge=1)
     folds: int = Field(default=3, ge=2, le=20)
+    #: For rows with an order; without it the window expands, and nothing is left out around a cut.
+    rolling_origin: RollingOrigin | None = None
+    #: For classification of rows without an order: every fold has as many rows of a class as any other, or one more.
+    stratify: bool = False
     metric: Metric
     #: Trials that are fitted at the same time.
     parallelism: int = Field(default=1, ge=1, le=16)

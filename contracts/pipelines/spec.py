@@ -64,9 +64,12 @@ class PipelineSpec(BaseModel):
 
     model_config = SPEC
 
+    #: That of the file: the DAG is ``retrain_<name>``, the registered model ``<name>``.
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    #: What is predicted, in a sentence: it stands on the DAG's page and on the model card.
     about: str
     task: Task
+    #: Table that features are made of (``contracts/datasets.py``).
     dataset: str
     #: Table that the champion's forecasts go into; none where nothing is forecast.
     forecast: str | None = None
@@ -79,18 +82,22 @@ class PipelineSpec(BaseModel):
     features: Features
     #: Predictor name to the feature column that is its prediction.
     baselines: dict[str, str] = {}
+    #: Which rows models are judged on that they were not fitted on.
     split: Split
     #: The best of them on folds of the training part becomes the candidate; all of them are rated on the holdout.
     algorithms: tuple[Algorithm, ...] = Field(min_length=1)
+    #: Required where there is anything to choose.
     search: Search | None = None
     imbalance: Imbalance | None = None
     calibration: Calibration | None = None
     #: Columns of the snapshot by whose values the candidate is measured too, each with few values.
     subgroups: tuple[str, ...] = ()
+    #: Of whatever is drawn at random.
     seed: int = Field(ge=0, lt=2**31)
     #: Spark partitions that training rows are sorted into; stored with the model, so that a repeat agrees to 1e-9.
     fit_partitions: int = Field(ge=1, le=256)
     gate: Gate
+    #: What ``train`` may use (``contracts/profiles.py``); everything else runs as ``small``.
     compute_profile: ProfileName
     schedule: Schedule
 
@@ -113,6 +120,7 @@ class PipelineSpec(BaseModel):
             self._subgroups,
             self._probabilities,
             self._split,
+            self._folds,
         )
         for field, complaint in (check() for check in checks):
             if complaint:
@@ -263,6 +271,8 @@ class PipelineSpec(BaseModel):
         if self.split.kind not in kinds:
             return "split.kind", f"features of kind {self.features.kind} are split by {' or '.join(kinds)}"
         if isinstance(self.split, RandomSplit):
+            if self.split.stratify and (self.task != "classification" or self.split.together):
+                return "split.stratify", "false: it draws single rows of a class, so task classification, no together"
             known = [*self.key, *self.features.columns, self.label]
             strangers = [name for name in self.split.together if name not in known]
             return "split.together", f"columns of the snapshot: {', '.join(filter(None, known))}" if strangers else ""
@@ -275,6 +285,19 @@ class PipelineSpec(BaseModel):
         if strangers := [name for name in self.split.twin_columns if name not in self.features.numeric]:
             return "split.twin_columns", f"numeric features, which {', '.join(strangers)} are not"
         return "", ""
+
+    def _folds(self) -> tuple[str, str]:
+        if self.search and self.search.rolling_origin and not self.has_rolling_folds:
+            how = "cut within each user" if self.split.kind == "user_time" else "drawn by key, as rows have no order"
+            return "search.rolling_origin", f"nothing: folds of this pipeline are {how}"
+        if self.search and self.search.stratify and (self.task != "classification" or self.has_rolling_folds):
+            return "search.stratify", "false: it is for task classification, and for rows without an order"
+        return "", ""
+
+    @property
+    def has_rolling_folds(self) -> bool:
+        """Whether rows have one order, or one in each group of a series, that folds follow."""
+        return self.ordered_by is not None and self.split.kind not in ("files", "user_time")
 
     @property
     def constant(self) -> str:

@@ -27,6 +27,8 @@ class Training:
     run: str
     about: str
     finished_at: datetime
+    #: Of the pipeline's file it was trained by; empty where the result does not say.
+    spec_hash: str = ""
 
 
 def force_param() -> dict[str, Param]:
@@ -43,7 +45,7 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
         run = context["dag_run"]
         folder = run_folder(run.dag_id, run.run_id)
         due, reason = is_due(
-            about(folder), trainings(folder), run.run_after,
+            about(folder), trainings(folder), run.run_after, spec_hash=spec.hash,
             cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
         )  # fmt: skip
         log.info("retrain=%s reason=%s", due, reason)
@@ -53,16 +55,24 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
     return decide()
 
 
-def is_due(rows: str, earlier: list[Training], now: datetime, *, cool_down: timedelta, force: bool) -> tuple[bool, str]:
-    """Whether to train on ``rows`` (what `about` says), and why. ``now`` is the instant that the run is for."""
+def is_due(
+    rows: str, trained: list[Training], now: datetime, *, spec_hash: str, cool_down: timedelta, force: bool
+) -> tuple[bool, str]:
+    """Whether to train on ``rows`` (what `about` says), and why. ``now`` is the instant that the run is for.
+
+    What another pipeline file led to does not count: who changes the file wants to see what comes of it.
+    """
     if force:
         return True, "forced"
+    earlier = [training for training in trained if training.spec_hash in ("", spec_hash)]
     for training in earlier:
         if training.about == rows:
             return False, f"run {training.run} already trained on {rows}; the parameter force trains again"
     newest = max(earlier, key=lambda training: training.finished_at, default=None)
     if newest and now - newest.finished_at < cool_down:
         return False, f"run {newest.run} trained at {newest.finished_at:%Y-%m-%d %H:%M} UTC, less than {cool_down} ago"
+    if trained and not earlier:
+        return True, f"nothing was trained on {rows} by the pipeline file of today"
     return True, f"nothing was trained on {rows}"
 
 
@@ -85,7 +95,8 @@ def trainings(folder: Path) -> list[Training]:
             done = [result for result in map(RunResult.read, results) if result.status == "done"]
             if done:
                 newest = max(done, key=lambda result: result.finished_at)
-                found.append(Training(newest.context.run_id, about(other), newest.finished_at))
+                spec_hash = newest.hashes.get("spec", "")
+                found.append(Training(newest.context.run_id, about(other), newest.finished_at, spec_hash))
         except (PlatformError, ValueError) as error:
             log.warning("left out a run that cannot be read: folder=%s error=%s", other, error)
     return found

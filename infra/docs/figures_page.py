@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from contracts import pipelines
 from contracts.files import write_atomically
 from contracts.settings import REPOSITORY
+from infra.docs import workloads_table
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGE = REPOSITORY / "docs" / "figures.md"
@@ -30,8 +32,9 @@ def page(results: Path = RESULTS) -> str:
         found = json.loads(path.read_text(encoding="utf-8"))
         versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
         rows = [_row(name, figure, found["date"]) for name, figure in sorted(found["figures"].items())]
+        first = f"{workloads_table.table(found['figures'], pipelines.load_all())}\n" if path.stem == "workloads" else ""
         parts.append(
-            f"## `make {_TARGETS.get(path.stem, f'bench-{path.stem}')}`\n{found['machine']}; {versions}.\n\n"
+            f"## `make {_TARGETS.get(path.stem, f'bench-{path.stem}')}`\n{found['machine']}; {versions}.\n\n{first}"
             "| figure | value | unit | goal | measured |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
         )
     return "\n".join(parts)

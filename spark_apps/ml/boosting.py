@@ -29,10 +29,12 @@ def fit(
     hyperparameters = {name: value for name, value in chosen.items() if name != "objective"}
     made: Estimator[Any]
     if task == "classification":
-        made = SparkXGBClassifier(num_workers=1, random_state=seed, **columns, **hyperparameters)
+        made = SparkXGBClassifier(num_workers=1, random_state=seed, verbose=False, **columns, **hyperparameters)
     else:
         objective = _OBJECTIVES[chosen["objective"]]
-        made = SparkXGBRegressor(num_workers=1, random_state=seed, objective=objective, **columns, **hyperparameters)
+        made = SparkXGBRegressor(
+            num_workers=1, random_state=seed, verbose=False, objective=objective, **columns, **hyperparameters
+        )
     # A shuffle to one partition mixes the rows, and where there are barriers Spark allows nothing else.
     numbers = vector_to_array(F.col(columns["features_col"]))
     model: Transformer = made.fit(prepared.repartition(1).sortWithinPartitions(numbers, columns["label_col"]))

@@ -13,7 +13,7 @@ from contracts.pipelines.features import (
     TableColumns,
     Visitors,
 )
-from spark_apps.ml import audit, leakage
+from spark_apps.ml import audit
 from spark_apps.transforms import access_log_visitors, access_log_volume, genre_tastes, regular_series, table_columns
 
 #: Column of an access log that says when a row happened.
@@ -91,7 +91,7 @@ def _ahead(rows: DataFrame, at: Column, spec: PipelineSpec) -> list[str]:
         return [column for finding in found for column in finding.columns]
     # A day on each side is longer than any frame; more rows would only be counted again.
     near = rows.where(F.col(_OCCURRED).between(at - F.expr("INTERVAL 1 DAY"), at + F.expr("INTERVAL 1 DAY")))
-    return leakage.columns_looking_ahead(
+    return audit.columns_looking_ahead(
         near, make, occurred=_OCCURRED, key=str(spec.ordered_by), columns=spec.features.columns, at=at
     )
 

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from spark_apps.ml.instants import from_micros
+from contracts.pipelines.parts import RollingOrigin
+from spark_apps.ml.instants import MINUTE, from_micros
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,26 +65,19 @@ class FoldPlan(BaseModel):
     """Rolling-origin split: ``n_folds`` test windows follow each other, the last ends with the group's last row.
 
     ``test_share`` is the share of a group's rows in one test window. The train part of a fold is what lies before its
-    test window: all of it (``expanding``), or as many rows as the first fold has (``rolling``). ``gap_steps`` steps of
-    time are left out before the test window, at the end of the train part; ``embargo_steps`` at the start of the test
-    window, whose features reach into rows that the fold before was judged on. Both need ``step_minutes``.
+    test window: all of it, or as many rows as the first fold has; ``around`` says which, and what is left out between.
     """
 
     model_config = _FROZEN
 
     n_folds: int = Field(ge=1)
     test_share: float = Field(gt=0, lt=1)
-    mode: Literal["expanding", "rolling"] = "expanding"
-    gap_steps: int = Field(default=0, ge=0)
-    embargo_steps: int = Field(default=0, ge=0)
-    step_minutes: int | None = Field(default=None, ge=1)
+    around: RollingOrigin = RollingOrigin()
 
     @model_validator(mode="after")
     def _can_be_cut(self) -> Self:
         if self.n_folds * _exact(self.test_share) >= 1:
             raise ValueError(f"{self.n_folds} test windows of {self.test_share} leave no rows to train on")
-        if (self.gap_steps or self.embargo_steps) and self.step_minutes is None:
-            raise ValueError("steps that are left out need step_minutes")
         return self
 
 
@@ -112,7 +106,9 @@ def folds(frame: DataFrame, plan: FoldPlan, *, group: str, at: str) -> list[Grou
         for fold, is_in in enumerate(in_window)
         for bound in (
             *_bounds(f"train_{fold}", _is_train(plan, fold)),
-            *_bounds(f"holdout_{fold}", is_in & (F.col("at") >= F.col(f"begin_{fold}") + _micros(plan, "embargo"))),
+            *_bounds(
+                f"holdout_{fold}", is_in & (F.col("at") >= F.col(f"begin_{fold}") + plan.around.embargo_min * MINUTE)
+            ),
         )
     ]
     found = ranked.select("*", *begun).groupBy("group").agg(*bounds).orderBy("group").collect()
@@ -136,15 +132,12 @@ def _rows_before(plan: FoldPlan, fold: int) -> Column:
 def _is_train(plan: FoldPlan, fold: int) -> Column:
     # Without a test window there is no instant to keep away from, and what lies before it is known by rank only.
     begin = F.col(f"begin_{fold}")
-    is_before = F.coalesce(F.col("at") < begin - _micros(plan, "gap"), F.col("rank") <= _rows_before(plan, fold))
-    if plan.mode == "expanding":
+    is_before = F.coalesce(
+        F.col("at") < begin - plan.around.gap_min * MINUTE, F.col("rank") <= _rows_before(plan, fold)
+    )
+    if plan.around.window == "expanding":
         return is_before
     return is_before & (F.col("rank") > _rows_before(plan, fold) - _rows_before(plan, 0))
-
-
-def _micros(plan: FoldPlan, left_out: Literal["gap", "embargo"]) -> int:
-    steps = plan.gap_steps if left_out == "gap" else plan.embargo_steps
-    return steps * (plan.step_minutes or 0) * 60_000_000
 
 
 def _bounds(name: str, is_part: Column) -> list[Column]:

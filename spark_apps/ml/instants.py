@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+#: Microseconds.
+MINUTE = 60_000_000
+
 
 def from_micros(micros: int) -> datetime:
     """Instant of that many microseconds since 1970, UTC; exact, unlike a float of seconds."""

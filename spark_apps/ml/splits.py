@@ -11,9 +11,10 @@ from pyspark.sql import functions as F
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import Ratings, RegularSeries
 from contracts.pipelines.parts import FileSplit, RandomSplit
-from spark_apps.ml import group_splits, twins, user_splits
+from spark_apps.ml import group_splits, strata, twins, user_splits
 from spark_apps.ml.group_splits import GroupSplit
 from spark_apps.ml.instants import from_micros
+from spark_apps.ml.strata import StratifiedBounds
 from spark_apps.ml.user_splits import UserBounds
 
 
@@ -89,7 +90,7 @@ class RandomBounds(BaseModel):
         return drawn < F.lit(round(self.holdout_share * 1_000_000))
 
 
-Bounds = TimeBounds | FileBounds | GroupSplit | RandomBounds | UserBounds
+Bounds = TimeBounds | FileBounds | GroupSplit | RandomBounds | StratifiedBounds | UserBounds
 _BOUNDS: TypeAdapter[Bounds] = TypeAdapter(Bounds)
 
 
@@ -103,7 +104,10 @@ def of(frame: DataFrame, spec: PipelineSpec) -> Bounds | None:
     if isinstance(spec.split, FileSplit):
         return by_files(frame, spec.split)
     if isinstance(spec.split, RandomSplit):
-        return drawn(frame, by=spec.split.together or spec.key, share=spec.split.holdout_fraction, seed=spec.seed)
+        how = spec.split
+        if how.stratify:
+            return strata.drawn(frame, label=spec.label, by=spec.key, share=how.holdout_fraction, seed=spec.seed)
+        return drawn(frame, by=how.together or spec.key, share=how.holdout_fraction, seed=spec.seed)
     at, share = str(spec.ordered_by), spec.split.holdout_fraction
     if isinstance(spec.features, Ratings):
         asked = spec.features
@@ -134,6 +138,8 @@ def known_to(champion: Bounds, split: Bounds) -> str:
     if isinstance(champion, RandomBounds) and isinstance(split, RandomBounds):
         same = (champion.by, champion.seed) == (split.by, split.seed) and champion.holdout_share >= split.holdout_share
         return "" if same else "was drawn in another way"
+    if isinstance(champion, StratifiedBounds) and isinstance(split, StratifiedBounds):
+        return strata.known_to(champion, split)
     if isinstance(champion, UserBounds) and isinstance(split, UserBounds):
         return user_splits.known_to(champion, split)
     return "was split in another way"
@@ -197,10 +203,13 @@ def unseen_by_both(frame: DataFrame, split: Bounds, champion: Bounds, *, min_row
     """The split with a holdout that begins after what ``champion`` trained on, where that leaves ``min_rows``.
 
     For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. A split by
-    user says whether it continues the champion's; those by file, and by group, stay as they are.
+    user says whether it continues the champion's, one that was drawn class by class gives up what the champion knows;
+    those by file, and by group, stay as they are.
     """
     if isinstance(split, UserBounds) and isinstance(champion, UserBounds):
         return user_splits.continuing(frame, split, champion)
+    if isinstance(split, StratifiedBounds) and isinstance(champion, StratifiedBounds):
+        return strata.unseen_by_both(frame, split, champion, min_rows=min_rows)
     if not (isinstance(split, TimeBounds) and isinstance(champion, TimeBounds)) or not known_to(champion, split):
         return split
     rows = split.holdout(frame).where(F.col(split.ordered_by) > F.lit(champion.train_until))

@@ -15,12 +15,12 @@ WINDOW = Window(first_day=date(2026, 11, 1), last_day=date(2026, 11, 19), decide
 OTHER = WINDOW.model_copy(update={"last_day": date(2026, 11, 18)})
 
 
-def trained(window: Window, hours_ago: float) -> Training:
-    return Training(run="earlier", about=window.about, finished_at=NOW - timedelta(hours=hours_ago))
+def trained(window: Window, hours_ago: float, spec_hash: str = "new") -> Training:
+    return Training("earlier", window.about, NOW - timedelta(hours=hours_ago), spec_hash)
 
 
 def asked(*earlier: Training, force: bool = False) -> tuple[bool, str]:
-    return is_due(WINDOW.about, list(earlier), NOW, cool_down=SIX_HOURS, force=force)
+    return is_due(WINDOW.about, list(earlier), NOW, spec_hash="new", cool_down=SIX_HOURS, force=force)
 
 
 def test_the_first_training_is_due():
@@ -48,6 +48,16 @@ def test_force_trains_in_any_case():
     assert asked(trained(WINDOW, hours_ago=0.1), force=True) == (True, "forced")
 
 
+def test_a_pipeline_file_that_was_changed_trains_the_same_days_again_at_once():
+    due, reason = asked(trained(WINDOW, hours_ago=0.1, spec_hash="old"))
+    assert (due, reason.endswith("by the pipeline file of today")) == (True, True)
+    assert not asked(trained(WINDOW, 0.1, spec_hash="old"), trained(WINDOW, 0.1))[0]
+
+
+def test_a_result_that_does_not_name_its_pipeline_file_counts():
+    assert not asked(trained(WINDOW, hours_ago=100, spec_hash=""))[0]
+
+
 def leave(runs, run_id, *, status="done", window=WINDOW, hours_ago=1.0, **which):
     """What a run leaves behind in its folder."""
     task = which.setdefault("task_id", "evaluate")
@@ -55,7 +65,7 @@ def leave(runs, run_id, *, status="done", window=WINDOW, hours_ago=1.0, **which)
     finished = NOW - timedelta(hours=hours_ago)
     RunResult(
         context=context, application=task, status=status, started_at=finished, finished_at=finished,
-        exit_code=0 if status != "failed" else 4,
+        exit_code=0 if status != "failed" else 4, hashes={"spec": f"of {run_id}"},
     ).write(runs)  # fmt: skip
     folder = context.run_folder(runs)
     window.write(folder / "window.json")
@@ -68,8 +78,8 @@ def test_earlier_trainings_are_read_from_their_run_results(runs):
     leave(runs, "newer", status="failed", try_number=1, hours_ago=3)
     leave(runs, "newer", try_number=2, hours_ago=2)
     assert trainings(mine) == [
-        Training("newer", WINDOW.about, NOW - timedelta(hours=2)),
-        Training("older", OTHER.about, NOW - timedelta(hours=30)),
+        Training("newer", WINDOW.about, NOW - timedelta(hours=2), "of newer"),
+        Training("older", OTHER.about, NOW - timedelta(hours=30), "of older"),
     ]
 
 

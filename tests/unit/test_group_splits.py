@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
+from contracts.pipelines.parts import RollingOrigin
 from spark_apps.ml.group_splits import FoldPlan, GroupSplit, Stretch, folds, newest_share_per_group
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def newest(frame: DataFrame, share: float) -> GroupSplit:
 
 def cut(frame: DataFrame, **plan: object) -> list[tuple[list[int], list[int]]]:
     """Flows in both parts of each fold; a flow is its quarter's number."""
-    made = folds(frame, FoldPlan.model_validate({"step_minutes": 15} | plan), group="site", at="starts_at")
+    made = folds(frame, FoldPlan.model_validate(plan), group="site", at="starts_at")
     found = [(flows(fold.train(frame)), flows(fold.holdout(frame))) for fold in made]
     # What a fold says about its rows is what it hands out.
     assert [(len(train), len(holdout)) for train, holdout in found] == [(f.train_rows, f.holdout_rows) for f in made]
@@ -111,7 +112,7 @@ def test_test_windows_follow_each_other_and_an_expanding_train_part_holds_all_be
 
 
 def test_a_rolling_train_part_keeps_the_size_of_the_first(spark):
-    assert cut(series(spark, *range(10)), n_folds=3, test_share=0.2, mode="rolling") == [
+    assert cut(series(spark, *range(10)), n_folds=3, test_share=0.2, around={"window": "rolling"}) == [
         ([0, 1, 2, 3], [4, 5]),
         ([2, 3, 4, 5], [6, 7]),
         ([4, 5, 6, 7], [8, 9]),
@@ -121,7 +122,7 @@ def test_a_rolling_train_part_keeps_the_size_of_the_first(spark):
 def test_windows_are_cut_by_rank_and_a_gap_and_an_embargo_by_time(spark):
     # Nothing between 5 and 8, which is where the second window begins: its gap of two steps is there already.
     rows = series(spark, 0, 1, 2, 3, 4, 5, 8, 9, 10, 11)
-    assert cut(rows, n_folds=3, test_share=0.2, gap_steps=2, embargo_steps=1) == [
+    assert cut(rows, n_folds=3, test_share=0.2, around={"gap_min": 30, "embargo_min": 15}) == [
         ([0, 1], [5]),
         ([0, 1, 2, 3, 4, 5], [9]),
         ([0, 1, 2, 3, 4, 5], [11]),
@@ -129,15 +130,15 @@ def test_windows_are_cut_by_rank_and_a_gap_and_an_embargo_by_time(spark):
 
 
 def test_a_gap_as_long_as_the_train_part_leaves_none(spark):
-    assert cut(series(spark, *range(10)), n_folds=1, test_share=0.5, gap_steps=5) == [([], [5, 6, 7, 8, 9])]
+    assert cut(series(spark, *range(10)), n_folds=1, test_share=0.5, around={"gap_min": 75}) == [([], [5, 6, 7, 8, 9])]
 
 
-@pytest.mark.parametrize(("mode", "gap_steps"), [("expanding", 0), ("expanding", 7), ("rolling", 1)])
-def test_no_row_is_trained_on_at_or_after_the_test_window_less_its_gap(spark, mode, gap_steps):
+@pytest.mark.parametrize(("window", "gap_steps"), [("expanding", 0), ("expanding", 7), ("rolling", 1)])
+def test_no_row_is_trained_on_at_or_after_the_test_window_less_its_gap(spark, window, gap_steps):
     # Holes, and sites of other years: what is tested at one site may lie before what is trained on at another.
     uneven = [n for n in range(120) if n % 7 and n % 11]
     frame = series(spark, *uneven).unionAll(series(spark, *range(60), site="b", year=2010))
-    plan = FoldPlan(n_folds=3, test_share=0.2, mode=mode, gap_steps=gap_steps, step_minutes=15)
+    plan = FoldPlan(n_folds=3, test_share=0.2, around=RollingOrigin(window=window, gap_min=15 * gap_steps))
     made = folds(frame, plan, group="site", at="starts_at")
     assert len(made) == 3
     for fold in made:
@@ -159,9 +160,8 @@ def instants(frame: DataFrame) -> dict[str, list[datetime]]:
     ("plan", "said"),
     [
         ({"n_folds": 5, "test_share": 0.2}, "no rows to train on"),
-        ({"n_folds": 2, "test_share": 0.2, "gap_steps": 1}, "need step_minutes"),
-        ({"n_folds": 2, "test_share": 0.2, "embargo_steps": 1}, "need step_minutes"),
-        ({"n_folds": 2, "test_share": 0.2, "mode": "random"}, "mode"),
+        ({"n_folds": 2, "test_share": 0.2, "around": {"gap_min": -1}}, "around.gap_min"),
+        ({"n_folds": 2, "test_share": 0.2, "around": {"window": "random"}}, "around.window"),
     ],
 )
 def test_a_plan_that_cannot_be_cut_is_refused(plan, said):

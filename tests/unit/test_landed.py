@@ -88,6 +88,7 @@ def test_a_preamble_of_any_length_up_to_twenty_lines_is_skipped() -> None:
         ([], "found an empty file"),
         (["", "  "], "found an empty file"),
         ([TRIS], "a header and no row after it"),
+        ([TRIS, "", "  "], "a header and no row after it"),
         ([TRIS.replace("Day Type ID, ", ""), ROW], "a header with no column day_type"),
         ([TRIS.replace("Speed Value", "Speed mph"), ROW], "no column speed_km_h, unknown columns speed mph"),
         ([TRIS + "Speed Value", ROW], "a header with twice speed_km_h"),
@@ -119,6 +120,14 @@ def test_a_file_that_does_not_say_its_site_is_refused() -> None:
 def test_a_file_without_a_header_must_have_the_right_width_and_numbers(line: str, said: str) -> None:
     with pytest.raises(SchemaMismatchError, match=said):
         identify(HIGGS, "h.csv", [line])
+
+
+def test_a_header_without_one_column_is_told_by_the_column_though_a_layout_without_a_header_is_as_near() -> None:
+    names = [*HIGGS_FEATURES, "label"]
+    for lacking, said in ((["m_wwbb"], "no column m_wwbb;"), (["m_bb", "m_wwbb"], "no column m_bb, m_wwbb;")):
+        header = ",".join(name for name in names if name not in lacking)
+        with pytest.raises(SchemaMismatchError, match=f"found a header with {said}"):
+            identify(HIGGS, "h.csv", [header, ",".join(["1"] * header.count(","))])
 
 
 def test_fields_lose_quotes_and_blanks_and_a_last_empty_one() -> None:

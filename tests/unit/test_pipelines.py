@@ -120,6 +120,26 @@ SEARCH = {"method": "grid", "metric": "mae"}
             SEARCH | {"parallelism": 2, "stop_hopeless": True},
             ["search", "without stop_hopeless"],
         ),
+        (
+            {"name": "gbt", "max_depth": [2, 6]},
+            SEARCH | {"rolling_origin": {"window": "sliding"}},
+            ["field search.rolling_origin.window", "found 'sliding'", "'expanding' or 'rolling'"],
+        ),
+        (
+            {"name": "gbt", "max_depth": [2, 6]},
+            SEARCH | {"rolling_origin": {"gap": 5}},
+            ["field search.rolling_origin.gap:", "found 5", "a known field: window, gap_min, embargo_min"],
+        ),
+        (
+            {"name": "gbt", "max_depth": [2, 6]},
+            SEARCH | {"rolling_origin": {"embargo_min": -1}},
+            ["field search.rolling_origin.embargo_min", "found -1", "greater than or equal to 0"],
+        ),
+        (
+            {"name": "gbt", "max_depth": [2, 6]},
+            SEARCH | {"stratify": True},
+            ["field search.stratify", "found True", "required false: it is for task classification"],
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused(tmp_path, algorithm, search, names):
@@ -139,6 +159,7 @@ def test_every_combination_of_lists_is_tried(tmp_path):
 
 
 HIGGS = yaml.safe_load((PIPELINES / "higgs.yaml").read_text())
+DRAWN = {"kind": "random", "holdout_fraction": 0.2, "stratify": True, "min_train_rows": 2, "min_holdout_rows": 2}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +176,11 @@ HIGGS = yaml.safe_load((PIPELINES / "higgs.yaml").read_text())
         ({"split__twin_columns": ["mbb"]}, ["split.twin_columns", "mbb are not"]),
         ({"split__twin_distance": 0.0}, ["split", "belong together"]),
         ({"split__holdout": ""}, ["split.holdout", "at least 1 character"]),
+        ({"search__rolling_origin": {"gap_min": 5}}, ["search.rolling_origin", "{'gap_min': 5}", "rows have no order"]),
+        (
+            {"split": DRAWN | {"together": ["label"]}},
+            ["field split.stratify", "found True", "required false", "no together"],
+        ),
         ({"key": ["source_line"]}, ["split.kind", "source_sha256 and source_line in key"]),
         ({"gate__baseline": "mean"}, ["'mean' must be one of prior"]),
         ({"search": None}, ["search: how to choose"]),
@@ -183,6 +209,7 @@ def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, na
         ({"baselines__persistence": "lag_96"}, ["field baselines", "persistence: lag_1"]),
         ({"baselines__profile": "lag_96"}, ["field baselines", "other names than profile"]),
         ({"split__kind": "time"}, ["split.kind", "are split by group_time"]),
+        ({"split": DRAWN}, ["field split.stratify", "found True", "so task classification"]),
         ({"calibration": {"method": "platt"}}, ["field calibration", "it needs probabilities"]),
     ],
 )
@@ -196,6 +223,14 @@ def test_a_series_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, n
         pipelines.load("uk_traffic", tmp_path)
     for part in ["uk_traffic.yaml", *names]:
         assert part in str(refusal.value)
+
+
+def test_folds_within_each_user_have_no_cut_to_leave_minutes_out_at(tmp_path):
+    said = yaml.safe_load((PIPELINES / "movielens.yaml").read_text())
+    said["search"]["rolling_origin"] = {"embargo_min": 60}
+    (tmp_path / "movielens.yaml").write_text(yaml.safe_dump(said))
+    with pytest.raises(ConfigurationError, match=r"field search\.rolling_origin: .* cut within each user"):
+        pipelines.load("movielens", tmp_path)
 
 
 def test_a_missing_field_is_named(tmp_path):

@@ -17,7 +17,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
-from spark_apps.ml import leakage
+from spark_apps.ml import audit
 from spark_apps.ml.group_splits import newest_share_per_group
 from spark_apps.transforms.regular_series import features, off_the_grid, repeated_instants
 
@@ -206,7 +206,7 @@ def looking_ahead(counts: Made, make: Callable[[DataFrame], DataFrame]) -> list[
     def make_of_sums(rows: DataFrame) -> DataFrame:
         return make(rows.groupBy("site", "starts_at").agg(F.sum("flow").alias("flow")))
 
-    return leakage.columns_looking_ahead(
+    return audit.columns_looking_ahead(
         day(counts), make_of_sums, occurred="starts_at", key="starts_at",
         columns=["lag_1", "lag_2", "mean_2", "slot", "weekday"], at=F.lit(at("12:00")),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
 from contracts.pipelines.features import MinuteSeries
-from spark_apps.ml import leakage
+from spark_apps.ml import audit
 from spark_apps.transforms import access_log_volume
 from spark_apps.transforms.access_log_volume import features, minutes
 
@@ -155,7 +155,7 @@ def busy_morning(spark) -> DataFrame:
 
 def looking_ahead(spark, make) -> list[str]:
     rows = busy_morning(spark)
-    return leakage.columns_looking_ahead(
+    return audit.columns_looking_ahead(
         rows, make, occurred="requested_at", key="minute_at", columns=SMALL.columns, at=F.lit(at("5:30"))
     )
 

@@ -1,0 +1,47 @@
+"""The table of the workloads in docs/figures.md: a line for each pipeline, made of the figures of `make workloads`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.pipelines import PipelineSpec
+
+_COLUMNS = (
+    "pipeline", "judged by", "baseline", "the best of ours", "its loss less the baseline's, 95 %", "outside Spark",
+    "rows to train, to judge", "training",
+)  # fmt: skip
+#: Measures that are errors: less is better.
+_ERRORS = {"mae", "rmse", "poisson_deviance", "log_loss", "brier"}
+
+
+def table(figures: Mapping[str, Mapping[str, Any]], specs: Mapping[str, PipelineSpec]) -> str:
+    """Markdown; a pipeline that was not measured has no line. ``figures`` by name, each with a ``value``."""
+    values = {name: float(figure["value"]) for name, figure in figures.items()}
+    lines = [_line(spec, values) for name, spec in sorted(specs.items()) if f"{name}.train_seconds" in values]
+    head = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
+    return "\n".join([head, *lines]) + "\n"
+
+
+def _line(spec: PipelineSpec, values: Mapping[str, float]) -> str:
+    metric, prefix = spec.gate.metric, f"{spec.name}."
+    measured = {algorithm.name: values.get(f"{prefix}{metric}.{algorithm.name}") for algorithm in spec.algorithms}
+    known = {name: value for name, value in measured.items() if value is not None}
+    best = (min if metric in _ERRORS else max)(known, key=lambda name: known[name])
+    beside = f"{prefix}{metric}_of_"
+    peers = {
+        name.removeprefix(beside): value
+        for name, value in values.items()
+        if name.startswith(beside) and "random_split" not in name
+    }
+    low, high = (values[f"{prefix}loss_less_that_of_{spec.gate.baseline}_{end}"] for end in ("low", "high"))
+    cells = [
+        f"`{spec.name}`", metric, _named(spec.gate.baseline, values[f"{prefix}{metric}.{spec.gate.baseline}"]),
+        f"**{_named(best, known[best])}**", f"{low:.3g} to {high:.3g}",
+        ", ".join(_named(name, value) for name, value in peers.items()),
+        f"{values[f'{prefix}train_rows']:,.0f}, {values[f'{prefix}holdout_rows']:,.0f}",
+        f"{values[f'{prefix}train_seconds']:,.0f} s",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _named(name: str, value: float) -> str:
+    return f"{name} {value:.4f}" if abs(value) < 1 else f"{name} {value:.2f}"
