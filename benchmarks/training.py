@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from contracts.pipelines.parts import Imbalance, RandomSplit, Search
 from contracts.pipelines.spec import PipelineSpec
 from contracts.profiles import profile
 from contracts.settings import REPOSITORY, Settings
+from infra.local.places import Places
 from spark_apps.io import session
 from spark_apps.ml import algorithms, families, imbalance, rating, splits, trials, tuning
 from spark_apps.ml.fitted import CANDIDATE
@@ -56,7 +58,9 @@ def main() -> None:
         parser.error(f"found the parts {sorted(unknown)}, required some of {', '.join(measures)}")
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
-        os.environ |= {"MILLRACE_STATE": f"{folder}/var", "MILLRACE_PORTS__BASE": str(PORT_BASE)}
+        os.environ |= {
+            "MILLRACE_STATE": f"{folder}/var", "MILLRACE_PORTS__BASE": str(PORT_BASE), "PYSPARK_PYTHON": sys.executable,
+        }  # fmt: skip
         subprocess.run([MILLRACE, "up", *CLUSTER], check=True)
         try:
             for part in args.parts or measures:
@@ -192,10 +196,12 @@ def _collisions(spark: SparkSession) -> DataFrame:
 @contextmanager
 def _session(name: str) -> Iterator[SparkSession]:
     size, settings = profile("large"), Settings()
-    spark = session.start(
-        settings, name, spark__master=settings.master, spark__cores__max=str(size.cores),
-        spark__driver__memory=f"{size.driver_memory_mib}m", spark__executor__memory=f"{size.executor_memory_mib}m",
-    )  # fmt: skip
+    # Its properties have the secret without which a master of ours answers nobody.
+    properties = Places(settings).properties
+    os.environ["PYSPARK_SUBMIT_ARGS"] = (
+        f"--properties-file {properties} --driver-memory {size.driver_memory_mib}m pyspark-shell"
+    )
+    spark = session.start(settings, name, spark__executor__memory=f"{size.executor_memory_mib}m")
     try:
         yield spark
     finally:

@@ -111,7 +111,7 @@ def _name(text: str) -> str:
 
 
 _PIPELINE = """\
-# What is this good for? Fields and their meaning: contracts/pipelines/.
+# What is this good for? Fields and their meaning: docs/pipelines.md.
 name: {name}
 about: Say here what is predicted, for whom.
 task: {task}
@@ -201,7 +201,7 @@ bin/millrace ingest {subject} FILE...
 ## Which task is red?
 | task | means | do |
 |---|---|---|
-| `validate` (exit 3) | rows break a rule | correct the file, ingest it again ([landed_files](landed_files.md)) |
+| `validate` (exit 3) | rows break a rule | withdraw the file, ingest the right one ([landed_files](landed_files.md)) |
 | `validate_features` (exit 3) | a row lacks its label, or is there twice | correct the file |
 | `train` (exit 4) | one class, a feature that alone tells the label, no good trial | the message says which |
 | any (exit 5, 6) | MLflow or a lock: Airflow retries | `bin/millrace status` if it stays |

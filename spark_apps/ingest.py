@@ -1,6 +1,7 @@
 """Landed files become rows of bronze.<subject>; what does not fit goes to quarantine.<subject> with the reason.
 
-A file that was ingested before changes nothing, whatever it is called now: its content says who it is.
+A file that was ingested before changes nothing, whatever it is called now: its content says who it is. --withdraw takes
+the rows of one file out of both tables again.
 """
 
 import logging
@@ -16,7 +17,7 @@ from contracts import landed_files
 from contracts.errors import ConfigurationError
 from contracts.landed import Landed
 from contracts.settings import Settings
-from spark_apps.io import landing, runs, tables
+from spark_apps.io import landing, runs, tables, withdrawals
 from spark_apps.transforms import landed
 
 NAME = "ingest"
@@ -26,12 +27,22 @@ log = logging.getLogger("millrace")
 def parse_args(argv: list[str]) -> Namespace:
     parser = runs.arguments(NAME, __doc__)
     parser.add_argument("subject", type=_subject, metavar="SUBJECT", help=f"one of {', '.join(landed_files.LANDED)}")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="plain, gzip, or a zip with members")
-    return parser.parse_args(argv)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="plain, gzip, or a zip with members")
+    parser.add_argument(
+        "--withdraw", metavar="NAME_OR_SHA",
+        help="instead of a FILE: take out the rows of this stored one, by its name or 8 or more digits of its SHA-256",
+    )  # fmt: skip
+    # Intermixed: a list of files that may be empty is otherwise over at the first option behind the subject.
+    args = parser.parse_intermixed_args(argv)
+    if bool(args.files) == (args.withdraw is not None):
+        parser.error("either FILE... to ingest, or --withdraw NAME_OR_SHA is required")
+    return args
 
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     contract: Landed = args.subject
+    if args.withdraw is not None:
+        return withdraw(spark, settings, contract, args.withdraw)
     for dataset in (contract.bronze, contract.quarantine):
         tables.create_if_missing(spark, dataset, settings)
     rows = {"bronze": 0, "quarantine": 0, "known_files": 0}
@@ -55,8 +66,8 @@ def ingest(spark: SparkSession, settings: Settings, contract: Landed, file: land
     Quarantine is written first, bronze last, each at most once: a file is known when bronze has it. Rows that an
     earlier version of the contract made of the file are replaced.
     """
-    transaction = tables.Transaction(f"landed/{file.sha256}", contract.version)
-    of_file = f"source_sha256 = '{file.sha256}'"
+    transaction = withdrawals.landing(spark, settings, contract, file.sha256)
+    of_file = withdrawals.of_file(file.sha256)
     if tables.last_transaction(spark, contract.bronze, settings, transaction.application) >= transaction.version:
         return {"is_new": 0}
     judged = landed.rows(landing.numbered_lines(spark, file), contract, file.identified).persist()
@@ -69,6 +80,15 @@ def ingest(spark: SparkSession, settings: Settings, contract: Landed, file: land
     finally:
         judged.unpersist()
     return {"is_new": 1, **counts}
+
+
+def withdraw(spark: SparkSession, settings: Settings, contract: Landed, asked: str) -> runs.Outcome:
+    """Take one stored file out of both tables; the same content can then be ingested again."""
+    file = withdrawals.withdraw(spark, settings, contract, asked)
+    rows = {"withdrawn_from_bronze": file.bronze, "withdrawn_from_quarantine": file.quarantine}
+    log.info("withdrawn=%s sha256=%s rows=%s", ",".join(file.names), file.sha256, rows)
+    facts = {"subject": contract.subject, "withdrawn": list(file.names), "sha256": file.sha256}
+    return runs.Outcome(rows=rows, facts=facts)
 
 
 def _subject(name: str) -> Landed:
