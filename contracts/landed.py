@@ -19,6 +19,8 @@ _CONTRACT = ConfigDict(frozen=True, extra="forbid")
 
 #: How many lines may stand before a header.
 PREAMBLE_LINES = 20
+#: Lines that a file is known by.
+FIRST_LINES = PREAMBLE_LINES + 10
 #: What some programs write before the first character of a file.
 BOM = "\ufeff"
 
@@ -170,7 +172,9 @@ def identify(landed: Landed, file_name: str, first_lines: Sequence[str]) -> Iden
             complaints.append((found.distance, found.text))
             continue
         columns, first_row = found
-        if not any(line.strip() for line in first_lines[first_row - 1 :]):
+        # Of a longer file only so many lines were read.
+        is_whole = len(first_lines) < FIRST_LINES
+        if is_whole and not any(line.strip() for line in first_lines[first_row - 1 :]):
             raise _mismatch(landed, file_name, "a header and no row after it", "a file with rows")
         return Identified(layout, columns, first_row, _constants(landed, file_name, first_lines[: first_row - 1]))
     nearest = min(complaints)[1]

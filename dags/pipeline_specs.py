@@ -5,4 +5,5 @@
 
 from contracts.pipelines import load_all
 
+# Airflow opens this file only because the words DAG and Airflow are in it (core.dag_discovery_safe_mode).
 load_all()

@@ -111,6 +111,9 @@ def _page(spec: PipelineSpec) -> str:
 
 
 for name in names():
-    # A spec that cannot be read costs its own DAG and no other; pipeline_specs.py makes Airflow show what is wrong.
+    spec = None
+    # One that cannot be read costs its own DAG and no other; pipeline_specs.py makes Airflow show what is wrong.
     with suppress(ConfigurationError):
-        retrain(load(name))
+        spec = load(name)
+    if spec:
+        retrain(spec)

@@ -24,6 +24,7 @@ def parse_args(argv: list[str]) -> Namespace:
 
 def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
     spec, candidate = args.pipeline, Candidate.read(args.candidate, pipeline=args.pipeline.name)
+    specs.require_built_by(spec, candidate.snapshot)
     if candidate.split is None or candidate.version is None:
         decision = Decision.without_candidate(candidate)
         decision.write(args.decision)
@@ -59,8 +60,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
             registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
     return runs.Outcome(
         message=choice.reason, rows={"holdout": split.holdout_rows},
-        metrics=own.errors.numbers() if own.errors else {}, hashes={"spec": spec.hash},
-        facts={**decision.facts, "errors": table},
+        metrics=own.errors.numbers() if own.errors else {}, facts={**decision.facts, "errors": table},
     )  # fmt: skip
 
 

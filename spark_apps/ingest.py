@@ -51,7 +51,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         # All of them are looked at before any is written.
         opened = [stack.enter_context(landing.opened(path, contract, settings)) for path in args.files]
         for file in chain.from_iterable(opened):
-            done = ingest(spark, settings, contract, file)
+            with withdrawals.one_at_a_time(spark, settings, contract):
+                done = ingest(spark, settings, contract, file)
             log.info("file=%s layout=%r rows=%s", file.name, file.identified.layout.name, done)
             rows["bronze"] += done.pop("bronze", 0)
             rows["known_files"] += not done.pop("is_new")

@@ -106,7 +106,7 @@ class Imbalance(BaseModel):
 
 
 class RollingOrigin(BaseModel):
-    """How ordered rows are cut into ``folds + 1`` like parts, of which each but the first validates what is before it.
+    """How ordered rows are cut into ``folds + 1`` like parts: each but the first validates what those before it taught.
 
     A series with groups is cut in each group by itself. What belongs to a row may reach over a cut, from either side;
     these minutes are left out. López de Prado's embargo (Advances in Financial Machine Learning, 2018, 7.4.2) is for
@@ -198,7 +198,7 @@ class Schedule(BaseModel):
     deadline_min: int = Field(gt=0)
     #: Days of arrival that a training looks back on, its last day included; a landed table is taken whole.
     window_days: int = Field(default=28, ge=1, le=3660)
-    #: No second training sooner after one that came to a decision, unless somebody forces it.
+    #: No second training sooner after one by the same file that came to a decision, unless somebody forces it.
     cool_down_hours: float = Field(default=6, ge=0)
 
     @field_validator("cron")

@@ -40,14 +40,28 @@ def load(name: str, folder: Path = PIPELINES) -> PipelineSpec:
 
 
 def load_all(folder: Path = PIPELINES) -> dict[str, PipelineSpec]:
-    """Every pipeline by name."""
-    return {name: load(name, folder) for name in names(folder)}
+    """Every pipeline by name; a ConfigurationError says what is wrong with each that cannot be read."""
+    found: dict[str, PipelineSpec] = {}
+    wrong: list[ConfigurationError] = []
+    for name in names(folder):
+        try:
+            found[name] = load(name, folder)
+        except ConfigurationError as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        raise ConfigurationError(
+            f"Reading {folder.name}/", found=" ".join(map(str, wrong)), required="files that say what is allowed",
+            next_step="Correct all of them.",
+        )  # fmt: skip
+    if wrong:
+        raise wrong[0]
+    return found
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise _wrong(path, "(file)", str(error), "YAML in UTF-8") from error
     if not isinstance(said, dict):
         raise _wrong(path, "(file)", type(said).__name__, "a mapping of field names to values")

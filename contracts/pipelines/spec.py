@@ -15,6 +15,7 @@ from contracts.pipelines.features import (
     MinuteSeries,
     Ratings,
     RegularSeries,
+    TableColumns,
     Visitors,
 )
 from contracts.pipelines.parts import (
@@ -49,7 +50,7 @@ _MINUTES = {"dataset": "silver.access_log", "key": ("minute_at",), "ordered_by":
 #: What the features of its visitors bring along.
 _HOSTS = {"dataset": "silver.access_log", "key": ("host",), "ordered_by": None, "label": ""}
 #: Which task each kind of features is for, and how its rows may be split.
-_FOR: dict[str, tuple[tuple[Task, ...], tuple[str, ...]]] = {
+KINDS: dict[str, tuple[tuple[Task, ...], tuple[str, ...]]] = {
     "minute_series": (("regression",), ("time",)),
     "regular_series": (("regression",), ("group_time", "random")),
     "table": (("regression", "classification"), ("files", "random")),
@@ -128,7 +129,7 @@ class PipelineSpec(BaseModel):
         return self
 
     def _task(self) -> tuple[str, str]:
-        tasks = _FOR[self.features.kind][0]
+        tasks = KINDS[self.features.kind][0]
         if self.task not in tasks:
             return "task", f"features of kind {self.features.kind} are for task {' or '.join(tasks)}"
         select = getattr(self.features, "select", None)
@@ -159,30 +160,42 @@ class PipelineSpec(BaseModel):
         return self._place()
 
     def _place(self) -> tuple[str, str]:
-        if isinstance(self.features, RegularSeries):
-            place = (self.features.group, self.features.at)
-            if self.key != place or self.ordered_by != self.features.at:
-                return "key", f"[{', '.join(place)}], and ordered_by {self.features.at}: one row a group and step"
-        if isinstance(self.features, Ratings):
-            place = (self.features.user, self.features.item)
-            if self.key != place:
-                return "key", f"[{', '.join(place)}]: a user rates an item once"
-            types = {column.name: column.type for column in dataset(self.dataset).columns}
-            if fractions := [name for name in self.features.given if types[name] not in _WHOLE]:
-                return (
-                    "features",
-                    f"{', '.join(fractions)} must be whole numbers: factors and instants are counted by them",
-                )
-        if isinstance(self.features, GenreTastes):
-            if self.key != (self.features.user,) or self.label:
-                return "key", f"[{self.features.user}], without a label: one row a user"
-            try:
-                known = dataset(self.features.items).column_names
-            except ConfigurationError as error:
-                return "features.items", error.required
-            needed = {self.features.item, self.features.genres, "source_sha256"}
-            if not needed <= set(known):
-                return "features.items", f"a table of landed files with the columns {', '.join(sorted(needed))}"
+        features = self.features
+        if isinstance(features, RegularSeries):
+            place = (features.group, features.at)
+            if self.key != place or self.ordered_by != features.at:
+                return "key", f"[{', '.join(place)}], and ordered_by {features.at}: one row a group and step"
+        if isinstance(features, TableColumns):
+            return self._place_of_table()
+        if isinstance(features, Ratings):
+            return self._place_of_ratings(features)
+        return self._place_of_tastes(features) if isinstance(features, GenreTastes) else ("", "")
+
+    def _place_of_table(self) -> tuple[str, str]:
+        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        if self.ordered_by is None or (self.ordered_by in self.key and types[self.ordered_by] == "timestamp"):
+            return "", ""
+        return "ordered_by", "nothing, or a timestamp of the key: a table without one has no order"
+
+    def _place_of_ratings(self, features: Ratings) -> tuple[str, str]:
+        place = (features.user, features.item)
+        if self.key != place:
+            return "key", f"[{', '.join(place)}]: a user rates an item once"
+        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        if fractions := [name for name in features.given if types[name] not in _WHOLE]:
+            return "features", f"{', '.join(fractions)} must be whole numbers: factors and instants are counted by them"
+        return "", ""
+
+    def _place_of_tastes(self, features: GenreTastes) -> tuple[str, str]:
+        if self.key != (features.user,) or self.label:
+            return "key", f"[{features.user}], without a label: one row a user"
+        try:
+            known = dataset(features.items).column_names
+        except ConfigurationError as error:
+            return "features.items", error.required
+        needed = {features.item, features.genres, "source_sha256"}
+        if not needed <= set(known):
+            return "features.items", f"a table of landed files with the columns {', '.join(sorted(needed))}"
         return "", ""
 
     def _baselines(self) -> tuple[str, str]:
@@ -267,7 +280,7 @@ class PipelineSpec(BaseModel):
         return "search.trials", "a grid tries every combination: search.trials must go" if self.search.trials else ""
 
     def _split(self) -> tuple[str, str]:
-        kinds = _FOR[self.features.kind][1]
+        kinds = KINDS[self.features.kind][1]
         if self.split.kind not in kinds:
             return "split.kind", f"features of kind {self.features.kind} are split by {' or '.join(kinds)}"
         if isinstance(self.split, RandomSplit):

@@ -16,8 +16,9 @@ from dags.operators.runs import run_folder
 
 log = logging.getLogger(__name__)
 
-#: The step whose result says that a training came to a decision about its candidate.
-_DECIDED_BY = "evaluate"
+#: The step whose result says that a training came to a decision about its candidate, and the one that says which
+#: pipeline file it was made by.
+_DECIDED_BY, _TRAINED_BY = "evaluate", "train"
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def is_due(
 ) -> tuple[bool, str]:
     """Whether to train on ``rows`` (what `about` says), and why. ``now`` is the instant that the run is for.
 
-    What another pipeline file led to does not count: who changes the file wants to see what comes of it.
+    Only trainings since the pipeline's file was last changed count: who changes it wants to see what comes of it.
     """
     if force:
         return True, "forced"
-    earlier = [training for training in trained if training.spec_hash in ("", spec_hash)]
+    by_others = [training.finished_at for training in trained if training.spec_hash not in ("", spec_hash)]
+    changed = max(by_others, default=None)
+    earlier = [training for training in trained if changed is None or training.finished_at > changed]
     for training in earlier:
         if training.about == rows:
             return False, f"run {training.run} already trained on {rows}; the parameter force trains again"
@@ -72,7 +75,7 @@ def is_due(
     if newest and now - newest.finished_at < cool_down:
         return False, f"run {newest.run} trained at {newest.finished_at:%Y-%m-%d %H:%M} UTC, less than {cool_down} ago"
     if trained and not earlier:
-        return True, f"nothing was trained on {rows} by the pipeline file of today"
+        return True, f"nothing was trained on {rows} since the pipeline's file was changed"
     return True, f"nothing was trained on {rows}"
 
 
@@ -90,13 +93,20 @@ def trainings(folder: Path) -> list[Training]:
     """
     found = []
     for other in sorted(folder.parent.iterdir()):
-        results = sorted(other.glob(f"{_DECIDED_BY}/*/*/result.json")) if other != folder else []
+        if other == folder:
+            continue
         try:
-            done = [result for result in map(RunResult.read, results) if result.status == "done"]
-            if done:
-                newest = max(done, key=lambda result: result.finished_at)
-                spec_hash = newest.hashes.get("spec", "")
-                found.append(Training(newest.context.run_id, about(other), newest.finished_at, spec_hash))
+            decided, trained = _newest(other, _DECIDED_BY), _newest(other, _TRAINED_BY)
+            if decided:
+                spec_hash = trained.hashes.get("spec", "") if trained else ""
+                found.append(Training(decided.context.run_id, about(other), decided.finished_at, spec_hash))
         except (PlatformError, ValueError) as error:
             log.warning("left out a run that cannot be read: folder=%s error=%s", other, error)
     return found
+
+
+def _newest(folder: Path, step: str) -> RunResult | None:
+    """The last try of this step of a run that did its work."""
+    tries = [RunResult.read(path) for path in folder.glob(f"{step}/*/*/result.json")]
+    done = [result for result in tries if result.status == "done"]
+    return max(done, key=lambda result: result.finished_at, default=None)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from contracts.files import write_atomically
 from contracts.pipelines import PipelineSpec, algorithms, features, parts
+from contracts.pipelines.spec import KINDS
 from contracts.settings import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "pipelines.md"
@@ -19,7 +20,7 @@ _HEAD = """<!-- Made by `make docs` from contracts/pipelines/. Edit the code, no
 # A pipeline's file
 `pipelines/<name>.yaml` describes one workload; `retrain_<name>` in Airflow is made from it. `bin/millrace new-pipeline`
 writes the first version of one with its expectations and runbook. A wrong value stops before Spark starts and names
-file, field, value and what is allowed; so does a field that is not on this page. `pipelines/` has six to begin from.
+file, field, value and what is allowed; so does a field that is not on this page. Read those in `pipelines/` first.
 """
 _NUMBERS = {"integer": "whole number", "number": "number"}
 #: Sections under a field of the spec: the field, and what may stand there.
@@ -44,7 +45,12 @@ _SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 #: Sections within a section, by where they stand in the file.
 _WITHIN = {"Selection": "features.select", "RollingOrigin": "search.rolling_origin"}
 _NOTES = {
-    "algorithms": "A hyperparameter is one value, a list to choose from, or a range `{low: 0.01, high: 1, log: true}`."
+    "features": "| kind | for the task | split |\n|---|---|---|\n"
+    + "\n".join(
+        f"| `{kind}` | {', '.join(tasks)} | {', '.join(f'`{split}`' for split in splits)} |"
+        for kind, (tasks, splits) in KINDS.items()
+    ),
+    "algorithms": "A hyperparameter is one value, a list to choose from, or a range `{low: 0.01, high: 1, log: true}`.",
 }
 
 

@@ -6,19 +6,26 @@ from typing import Any
 from contracts.pipelines import PipelineSpec
 
 _COLUMNS = (
-    "pipeline", "judged by", "baseline", "the best of ours", "its loss less the baseline's, 95 %", "outside Spark",
-    "rows to train, to judge", "training",
+    "pipeline", "judged by", "baseline", "the best of ours", "outside Spark",
+    "loss a row of the one chosen, less the baseline's: 95 %", "rows to train, to judge", "training",
 )  # fmt: skip
 #: Measures that are errors: less is better.
 _ERRORS = {"mae", "rmse", "poisson_deviance", "log_loss", "brier"}
 
 
 def table(figures: Mapping[str, Mapping[str, Any]], specs: Mapping[str, PipelineSpec]) -> str:
-    """Markdown; a pipeline that was not measured has no line. ``figures`` by name, each with a ``value``."""
+    """Markdown; a pipeline without the figures that its file asks for has no line. ``figures`` have a ``value``."""
     values = {name: float(figure["value"]) for name, figure in figures.items()}
-    lines = [_line(spec, values) for name, spec in sorted(specs.items()) if f"{name}.train_seconds" in values]
+    lines = [_line(spec, values) for _, spec in sorted(specs.items()) if _is_measured(spec, values)]
     head = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
     return "\n".join([head, *lines]) + "\n"
+
+
+def _is_measured(spec: PipelineSpec, values: Mapping[str, float]) -> bool:
+    gate, names = spec.gate, [algorithm.name for algorithm in spec.algorithms]
+    needed = {f"{gate.metric}.{gate.baseline}", f"loss_less_that_of_{gate.baseline}_low", "train_seconds"}
+    is_any = any(f"{spec.name}.{gate.metric}.{name}" in values for name in names)
+    return is_any and all(f"{spec.name}.{name}" in values for name in needed)
 
 
 def _line(spec: PipelineSpec, values: Mapping[str, float]) -> str:
@@ -35,8 +42,8 @@ def _line(spec: PipelineSpec, values: Mapping[str, float]) -> str:
     low, high = (values[f"{prefix}loss_less_that_of_{spec.gate.baseline}_{end}"] for end in ("low", "high"))
     cells = [
         f"`{spec.name}`", metric, _named(spec.gate.baseline, values[f"{prefix}{metric}.{spec.gate.baseline}"]),
-        f"**{_named(best, known[best])}**", f"{low:.3g} to {high:.3g}",
-        ", ".join(_named(name, value) for name, value in peers.items()),
+        f"**{_named(best, known[best])}**", ", ".join(_named(name, value) for name, value in peers.items()),
+        f"{low:.3g} to {high:.3g}",
         f"{values[f'{prefix}train_rows']:,.0f}, {values[f'{prefix}holdout_rows']:,.0f}",
         f"{values[f'{prefix}train_seconds']:,.0f} s",
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import ConfigurationError, SchemaMismatchError
-from contracts.landed import PREAMBLE_LINES, Identified, Landed, identify
+from contracts.landed import FIRST_LINES, Identified, Landed, identify
 from contracts.settings import Settings
 
 _CHUNK = 1024 * 1024
@@ -127,7 +127,7 @@ def _first_lines(name: str, path: Path) -> list[str]:
     is_packed = path.suffix == ".gz"
     try:
         with cast("IO[bytes]", gzip.open(path) if is_packed else path.open("rb")) as file:
-            lines = list(islice(iter(lambda: file.readline(_LONGEST_LINE), b""), PREAMBLE_LINES + 10))
+            lines = list(islice(iter(lambda: file.readline(_LONGEST_LINE), b""), FIRST_LINES))
             while is_packed and file.read(_CHUNK):
                 pass
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -26,9 +26,10 @@ def require_built_by(spec: PipelineSpec, snapshot: Snapshot) -> None:
     found = (snapshot.name, snapshot.provenance.get("spec_hash", spec.hash))
     if found != (spec.snapshot_name, spec.hash):
         raise ConfigurationError(
-            f"Training {spec.name}", found=f"snapshot {snapshot.name}/{snapshot.hash[:12]} of spec {found[1][:12]}",
+            f"Using a snapshot for {spec.name}",
+            found=f"snapshot {snapshot.name}/{snapshot.hash[:12]} of spec {found[1][:12]}",
             required=f"{spec.snapshot_name} of spec {spec.hash[:12]}, which its file says now",
-            next_step="Run build_features again.",
+            next_step="Run build_features and what follows again.",
         )  # fmt: skip
 
 

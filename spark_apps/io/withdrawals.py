@@ -1,6 +1,7 @@
 """Landed files that are taken out of their tables again, and what that means for a file that lands once more."""
 
 import re
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from pyspark.sql import SparkSession
@@ -8,7 +9,7 @@ from pyspark.sql import SparkSession
 from contracts.errors import ConfigurationError
 from contracts.landed import Landed
 from contracts.settings import Settings
-from spark_apps.io import tables
+from spark_apps.io import locks, tables
 
 #: A checksum may be cut to this many digits, as long as it means one file.
 _FEWEST_DIGITS = 8
@@ -31,6 +32,12 @@ class Stored(NamedTuple):
         return is_name or (is_checksum and self.sha256.startswith(asked.lower()))
 
 
+def one_at_a_time(spark: SparkSession, settings: Settings, contract: Landed) -> AbstractContextManager[None]:
+    """For the block, nobody else ingests or withdraws a file of the subject: each is about two tables at once."""
+    path = settings.locks / "landed" / f"{contract.subject}.lock"
+    return locks.exclusive(spark, path, f"Writing files of {contract.subject}", wait_s=tables.LOCK_WAIT_S)
+
+
 def withdraw(spark: SparkSession, settings: Settings, contract: Landed, asked: str) -> Stored:
     """Take the rows of one file out of both tables, and return what was there.
 
@@ -38,15 +45,16 @@ def withdraw(spark: SparkSession, settings: Settings, contract: Landed, asked: s
     the file is still found by them, and the next time they go. A ConfigurationError when ``asked`` means no file, or
     more than one.
     """
-    file = _meant(asked, stored(spark, settings, contract), contract)
-    both = (contract.bronze, contract.quarantine)
-    for dataset in both:
-        tables.create_if_missing(spark, dataset, settings)
-    number = _withdrawals(spark, settings, contract, file.sha256) + 1
-    transaction = tables.Transaction(_withdrawal(file.sha256), number)
-    for dataset in both:
-        nothing = spark.createDataFrame([], dataset.ddl)
-        tables.replace(nothing, dataset, settings, of_file(file.sha256), transaction=transaction)
+    with one_at_a_time(spark, settings, contract):
+        file = _meant(asked, stored(spark, settings, contract), contract)
+        both = (contract.bronze, contract.quarantine)
+        for dataset in both:
+            tables.create_if_missing(spark, dataset, settings)
+        number = _withdrawals(spark, settings, contract, file.sha256) + 1
+        transaction = tables.Transaction(_withdrawal(file.sha256), number)
+        for dataset in both:
+            nothing = spark.createDataFrame([], dataset.ddl)
+            tables.replace(nothing, dataset, settings, of_file(file.sha256), transaction=transaction)
     return file
 
 

@@ -57,7 +57,10 @@ def by_user(train: DataFrame, asked: Ratings, *, number: int, share: float) -> l
     for _ in range(number):
         bounds = user_splits.latest_of_each_user(train, user=asked.user, item=asked.item, at=asked.at, share=share)
         if bounds is None:
-            raise ValueError(f"{len(made)} of {number} folds leave no ratings to fit on")
+            raise QualityGateError(
+                f"Cutting {number} folds of each user's ratings", found=f"ratings for {len(made)} of them",
+                required="ratings to fit on and to validate on in each", next_step="Lower search.folds.",
+            )  # fmt: skip
         made.append((bounds.train(train), bounds.holdout(train)))
         train = made[-1][0]
     return made[::-1]
@@ -88,6 +91,8 @@ def rolling_origin(
     around, at = around or RollingOrigin(), F.unix_micros(ordered_by)
     instants = train.select(at.alias("at"))
     rows = instants.count()
+    if rows <= number:
+        _refuse_empty([(rows, 0)] * number, around)
     places = [round(rows * n / (number + 1)) for n in range(1, number + 1)]
     cuts = [int(instants.orderBy("at").offset(place).first()["at"]) for place in places]  # type: ignore[index]
     made = windows(cuts, around)
@@ -119,10 +124,11 @@ def _within(at: Column, bounds: tuple[int | None, int | None]) -> Column:
 def _refuse_empty(rows: list[tuple[int, int]], around: RollingOrigin) -> None:
     for number, (fitted, judged) in enumerate(rows, start=1):
         if not (fitted and judged):
+            left_out = f"gap_min {around.gap_min} and embargo_min {around.embargo_min} of search.rolling_origin"
+            more = left_out if around.gap_min or around.embargo_min else "gather rows of more instants"
             raise QualityGateError(
                 f"Cutting {len(rows)} folds of ordered rows",
                 found=f"{fitted} rows to fit on and {judged} to validate on in fold {number}",
                 required="rows of both",
-                next_step=f"Lower search.folds, or gap_min {around.gap_min} and embargo_min {around.embargo_min} of "
-                "search.rolling_origin.",
+                next_step=f"Lower search.folds, or {more}.",
             )  # fmt: skip

@@ -36,7 +36,7 @@ def lacking_rows(split: Bounds | None, spec: PipelineSpec) -> str:
 def refuse_one_class(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> None:
     """Raise QualityGateError where one side of the split has nothing to tell apart."""
     for part, rows in (("train on", split.train(frame)), ("judge on", split.holdout(frame))):
-        found = sorted(row[0] for row in rows.select(spec.label).distinct().limit(3).collect())
+        found = sorted((row[0] for row in rows.select(spec.label).distinct().limit(3).collect()), key=str)
         if found != [0, 1]:
             raise QualityGateError(
                 f"Training {spec.name}", found=f"{spec.label} {' and '.join(map(str, found))} in the rows to {part}",

@@ -50,8 +50,12 @@ def test_force_trains_in_any_case():
 
 def test_a_pipeline_file_that_was_changed_trains_the_same_days_again_at_once():
     due, reason = asked(trained(WINDOW, hours_ago=0.1, spec_hash="old"))
-    assert (due, reason.endswith("by the pipeline file of today")) == (True, True)
-    assert not asked(trained(WINDOW, 0.1, spec_hash="old"), trained(WINDOW, 0.1))[0]
+    assert (due, reason.endswith("since the pipeline's file was changed")) == (True, True)
+    assert not asked(trained(WINDOW, 20, spec_hash="old"), trained(WINDOW, 10))[0]
+
+
+def test_a_pipeline_file_that_was_changed_back_trains_again():
+    assert asked(trained(WINDOW, 20), trained(WINDOW, 10, spec_hash="old"))[0]
 
 
 def test_a_result_that_does_not_name_its_pipeline_file_counts():
@@ -65,7 +69,7 @@ def leave(runs, run_id, *, status="done", window=WINDOW, hours_ago=1.0, **which)
     finished = NOW - timedelta(hours=hours_ago)
     RunResult(
         context=context, application=task, status=status, started_at=finished, finished_at=finished,
-        exit_code=0 if status != "failed" else 4, hashes={"spec": f"of {run_id}"},
+        exit_code=0 if status != "failed" else 4, hashes={"spec": f"of {run_id}"} if task == "train" else {},
     ).write(runs)  # fmt: skip
     folder = context.run_folder(runs)
     window.write(folder / "window.json")
@@ -77,9 +81,10 @@ def test_earlier_trainings_are_read_from_their_run_results(runs):
     leave(runs, "older", window=OTHER, hours_ago=30)
     leave(runs, "newer", status="failed", try_number=1, hours_ago=3)
     leave(runs, "newer", try_number=2, hours_ago=2)
+    leave(runs, "newer", task_id="train", hours_ago=4)
     assert trainings(mine) == [
         Training("newer", WINDOW.about, NOW - timedelta(hours=2), "of newer"),
-        Training("older", OTHER.about, NOW - timedelta(hours=30), "of older"),
+        Training("older", OTHER.about, NOW - timedelta(hours=30), ""),
     ]
 
 

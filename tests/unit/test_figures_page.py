@@ -40,6 +40,6 @@ def test_a_workload_is_a_line_with_its_baseline_its_best_and_the_tool_beside_it(
     figures = {f"uk_traffic.{name}": {"value": value} for name, value in measured.items()}
     lines = workloads_table.table(figures, pipelines.load_all()).splitlines()
     assert lines[2:] == [
-        "| `uk_traffic` | mae | persistence 23.24 | **xgboost 17.50** | -6.13 to -5.35 | lightgbm 17.14 | "
+        "| `uk_traffic` | mae | persistence 23.24 | **xgboost 17.50** | lightgbm 17.14 | -6.13 to -5.35 | "
         "303,039, 75,753 | 967 s |"
     ]

@@ -131,3 +131,9 @@ def test_minutes_left_out_that_leave_no_rows_are_named(spark):
         folds.of(minutes(spark, *range(12)), spec("access_log_volume", gap_min=1, embargo_min=3), 3)
     assert "found 2 rows to fit on and 0 to validate on in fold 1" in str(refusal.value)
     assert "gap_min 1 and embargo_min 3 of search.rolling_origin" in str(refusal.value)
+
+
+@pytest.mark.spark
+def test_fewer_rows_than_parts_are_refused(spark):
+    with pytest.raises(QualityGateError, match=r"found 2 rows to fit on and 0 .* or gather rows of more"):
+        folds.rolling_origin(minutes(spark, 1, 2), ordered_by="at", number=3)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.errors import ConfigurationError, SchemaMismatchError
-from contracts.landed import Landed, LandedField, Layout, cut, identify
+from contracts.landed import FIRST_LINES, Landed, LandedField, Layout, cut, identify
 from contracts.landed_files import HIGGS, HIGGS_FEATURES, JOBS, LANDED, MOVIE_RATINGS, MOVIES, TRAFFIC_COUNTS, landed
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ def test_a_preamble_of_any_length_up_to_twenty_lines_is_skipped() -> None:
         assert found.columns[:3] == ("starts_at", None, "day_type")
     with pytest.raises(SchemaMismatchError, match="no header with"):
         identify(TRAFFIC_COUNTS, "x_Site_7.csv", ["notes"] * 21 + [TRIS, ROW])
+
+
+def test_blank_lines_as_far_as_a_file_is_looked_at_say_nothing_about_what_follows() -> None:
+    first = [TRIS, *[""] * FIRST_LINES][:FIRST_LINES]
+    assert identify(TRAFFIC_COUNTS, "x_Site_7.csv", first).first_row == 2
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,9 @@ def test_one_class_is_refused_before_anything_is_fitted(spark):
     frame = rows(spark).withColumn("label", F.when(F.col("source_sha256") == "a", 1).otherwise(F.col("label")))
     with pytest.raises(QualityGateError, match="found label 1 in the rows to train on"):
         training.fit_and_rate(frame, splits.of(frame, spec()), spec())
+    unknown = rows(spark).withColumn("label", F.when(F.col("m_jj") > 0.1, F.col("label")))
+    with pytest.raises(QualityGateError, match="found label 0 and 1 and None in the rows to train on"):
+        training.fit_and_rate(unknown, splits.of(unknown, spec()), spec())
 
 
 @pytest.mark.parametrize(

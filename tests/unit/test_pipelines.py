@@ -172,6 +172,7 @@ DRAWN = {"kind": "random", "holdout_fraction": 0.2, "stratify": True, "min_train
         ({"label": "signal"}, ["bronze.higgs has no column signal"]),
         ({"label": "source_file"}, ["features", "source_file must be numbers"]),
         ({"ordered_by": "source_line"}, ["field ordered_by", "has no order"]),
+        ({"ordered_by": "no_such_column"}, ["field ordered_by", "nothing, or a timestamp of the key"]),
         ({"split__kind": "time"}, ["split"]),
         ({"split__twin_columns": ["mbb"]}, ["split.twin_columns", "mbb are not"]),
         ({"split__twin_distance": 0.0}, ["split", "belong together"]),
@@ -223,6 +224,14 @@ def test_a_series_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, n
         pipelines.load("uk_traffic", tmp_path)
     for part in ["uk_traffic.yaml", *names]:
         assert part in str(refusal.value)
+
+
+def test_everything_that_is_wrong_in_several_files_is_said_at_once(tmp_path):
+    for name in ("higgs", "movielens"):
+        said = yaml.safe_load((PIPELINES / f"{name}.yaml").read_text())
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(said | {"task": "guessing"}))
+    with pytest.raises(ConfigurationError, match=r"higgs\.yaml, field task.*movielens\.yaml, field task.*all of"):
+        pipelines.load_all(tmp_path)
 
 
 def test_folds_within_each_user_have_no_cut_to_leave_minutes_out_at(tmp_path):

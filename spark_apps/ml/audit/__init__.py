@@ -1,7 +1,7 @@
 """Reasons to doubt a training before it begins: leaks of the label, of the holdout, and of the future.
 
-Every check returns findings, none where nothing was found; ``refuse`` makes an error of them. Numbers alone leave the
-cluster, except for the probe of ``early_fits``.
+Every check returns findings, none where nothing was found, but ``columns_looking_ahead``, which returns the columns;
+``refuse`` makes an error of findings. Numbers alone leave the cluster, except for the probe of ``early_fits``.
 """
 
 from spark_apps.ml.audit.early import early_fits
