@@ -136,4 +136,4 @@ def test_minutes_left_out_that_leave_no_rows_are_named(spark):
 @pytest.mark.spark
 def test_fewer_rows_than_parts_are_refused(spark):
     with pytest.raises(QualityGateError, match=r"found 2 rows to fit on and 0 .* or gather rows of more"):
-        folds.rolling_origin(minutes(spark, 1, 2), ordered_by="at", number=3)
+        folds.rolling_origin(minutes(spark, 1, 2), ordered_by="minute_at", number=3)
