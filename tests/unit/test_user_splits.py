@@ -69,7 +69,7 @@ def test_folds_go_back_in_time_and_fit_on_what_lies_before(spark, interpreted):
         ([(1, n) for n in range(6)], [(1, 6), (1, 7), (2, 0)]),
         ([*((1, n) for n in range(8)), (2, 0)], [(1, 8), (1, 9), (2, 1)]),
     ]
-    with pytest.raises(ValueError, match="0 of 2 folds leave no ratings"):
+    with pytest.raises(QualityGateError, match="found ratings for 0 of them; required ratings to fit on"):
         folds.of(rated(spark, [ROWS[5]]), SPEC, 2)
 
 
