@@ -8,6 +8,7 @@ import pytest
 from pyspark.testing import assertDataFrameEqual
 
 from contracts import pipelines
+from contracts.errors import QualityGateError
 from spark_apps.ml import folds, splits, user_splits
 
 if TYPE_CHECKING:
