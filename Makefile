@@ -37,7 +37,7 @@ test-fast: lint ## lint, and the tests that start no JVM
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many and not models" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
-test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite that needs less than 25 minutes together
+test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite but the long ones
 
 .PHONY: setup-for-tests
 setup-for-tests:
