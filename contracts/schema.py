@@ -44,6 +44,11 @@ class Dataset(BaseModel):
         return [column.name for column in self.columns]
 
     @property
+    def types(self) -> dict[str, str]:
+        """SQL type by column, in the columns' order."""
+        return {column.name: column.type for column in self.columns}
+
+    @property
     def ddl(self) -> str:
         """Schema as Spark DDL, e.g. ``host string, status int``."""
         return ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' not null'}" for c in self.columns)

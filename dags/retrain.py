@@ -14,7 +14,6 @@ Green `should_retrain` with everything after it skipped means that no training w
 minutes is announced as late. Every step can be cleared safely. Runbook: `docs/runbooks/retrain_{name}.md`.
 """
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +28,7 @@ from airflow.sdk import (
     TriggerRule,
 )
 
-from contracts.errors import ConfigurationError
-from contracts.pipelines import PipelineSpec, load, names
+from contracts.pipelines import PipelineSpec, load_readable
 from dags.operators import alerts
 from dags.operators.announcements import asset
 from dags.operators.house import house
@@ -110,10 +108,6 @@ def _page(spec: PipelineSpec) -> str:
     )
 
 
-for name in names():
-    spec = None
-    # One that cannot be read costs its own DAG and no other; pipeline_specs.py makes Airflow show what is wrong.
-    with suppress(ConfigurationError):
-        spec = load(name)
-    if spec:
-        retrain(spec)
+# A spec that cannot be read costs its own DAG and no other; pipeline_specs.py makes Airflow show what is wrong.
+for pipeline in load_readable()[0].values():
+    retrain(pipeline)

@@ -251,8 +251,7 @@ def _check_name(ruleset: RuleSet, path: Path) -> None:
 def _check_columns(ruleset: RuleSet) -> None:
     if ruleset.dataset not in DATASETS:
         return  # columns of a feature snapshot are known when it is made
-    types = {column.name: column.type for column in DATASETS[ruleset.dataset].columns}
-    for rule_id, problem in ruleset.misfits(types).items():
+    for rule_id, problem in ruleset.misfits(DATASETS[ruleset.dataset].types).items():
         raise ConfigurationError(
             f"Reading the expectations of {ruleset.dataset}", found=f"rule {rule_id}: {problem}",
             required="columns of contracts/datasets.py, each of a sort that the expectation can judge",

@@ -44,7 +44,7 @@ def scaffold(name: str, table: Dataset, label: str, task: str, repository: Path)
         raise _wrong(name, f"{table.name} with the key {', '.join(table.key)}", "a table of landed files")
     if label not in _columns(table):
         raise _wrong(name, f"label {label!r}", f"one of {', '.join(_columns(table))}")
-    if {column.name: column.type for column in table.columns}[label] not in _NUMBERS:
+    if table.types[label] not in _NUMBERS:
         raise _wrong(name, f"label {label}, a text", "a number to predict, or 0 and 1 for two classes")
     files = {
         repository / "pipelines" / f"{name}.yaml": _pipeline(name, table, label, task),
@@ -68,7 +68,7 @@ def _columns(table: Dataset) -> list[str]:
 
 
 def _pipeline(name: str, table: Dataset, label: str, task: str) -> str:
-    types = {column.name: column.type for column in table.columns}
+    types = table.types
     features = [column for column in _columns(table) if column != label]
     numeric = [column for column in features if types[column] in _NUMBERS]
     categories = [column for column in features if types[column] == "string"]

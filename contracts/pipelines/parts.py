@@ -14,6 +14,8 @@ _CRON_LIMITS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("m
 Metric = Literal[
     "mae", "rmse", "poisson_deviance", "roc_auc", "pr_auc", "log_loss", "brier", "silhouette", "ndcg"
 ]  # fmt: skip
+#: Metrics of which 1 is perfect; the others are errors, of which less is better.
+AREAS: tuple[Metric, ...] = ("roc_auc", "pr_auc", "silhouette", "ndcg")
 #: What each task is measured by.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "regression": ("mae", "rmse", "poisson_deviance"),

@@ -41,13 +41,7 @@ def load(name: str, folder: Path = PIPELINES) -> PipelineSpec:
 
 def load_all(folder: Path = PIPELINES) -> dict[str, PipelineSpec]:
     """Every pipeline by name; a ConfigurationError says what is wrong with each that cannot be read."""
-    found: dict[str, PipelineSpec] = {}
-    wrong: list[ConfigurationError] = []
-    for name in names(folder):
-        try:
-            found[name] = load(name, folder)
-        except ConfigurationError as error:
-            wrong.append(error)
+    found, wrong = load_readable(folder)
     if len(wrong) > 1:
         raise ConfigurationError(
             f"Reading {folder.name}/", found=" ".join(map(str, wrong)), required="files that say what is allowed",
@@ -56,6 +50,18 @@ def load_all(folder: Path = PIPELINES) -> dict[str, PipelineSpec]:
     if wrong:
         raise wrong[0]
     return found
+
+
+def load_readable(folder: Path = PIPELINES) -> tuple[dict[str, PipelineSpec], list[ConfigurationError]]:
+    """The pipelines that can be read, by name, and what is wrong with each of the others."""
+    found: dict[str, PipelineSpec] = {}
+    wrong: list[ConfigurationError] = []
+    for name in names(folder):
+        try:
+            found[name] = load(name, folder)
+        except ConfigurationError as error:
+            wrong.append(error)
+    return found, wrong
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class PipelineSpec(BaseModel):
             if not wrong:
                 return "", ""
             return wrong[0], f"{brought[wrong[0]] or 'nothing'}, as features of kind {self.features.kind} have it"
-        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        types = dataset(self.dataset).types
         labels = (self.label,) if self.label or self.task != "clustering" else ()
         for field, names in (("key", self.key), ("label", labels), ("features", self.features.given)):
             if strangers := [name for name in names if name not in types]:
@@ -172,7 +172,7 @@ class PipelineSpec(BaseModel):
         return self._place_of_tastes(features) if isinstance(features, GenreTastes) else ("", "")
 
     def _place_of_table(self) -> tuple[str, str]:
-        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        types = dataset(self.dataset).types
         if self.ordered_by is None or (self.ordered_by in self.key and types[self.ordered_by] == "timestamp"):
             return "", ""
         return "ordered_by", "nothing, or a timestamp of the key: a table without one has no order"
@@ -181,7 +181,7 @@ class PipelineSpec(BaseModel):
         place = (features.user, features.item)
         if self.key != place:
             return "key", f"[{', '.join(place)}]: a user rates an item once"
-        types = {column.name: column.type for column in dataset(self.dataset).columns}
+        types = dataset(self.dataset).types
         if fractions := [name for name in features.given if types[name] not in _WHOLE]:
             return "features", f"{', '.join(fractions)} must be whole numbers: factors and instants are counted by them"
         return "", ""

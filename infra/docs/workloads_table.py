@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.pipelines import PipelineSpec
+from contracts.pipelines.parts import AREAS
 
 _COLUMNS = (
     "pipeline", "judged by", "baseline", "the best of ours", "outside Spark",
     "loss a row of the one chosen, less the baseline's: 95 %", "rows to train, to judge", "training",
 )  # fmt: skip
-#: Measures that are errors: less is better.
-_ERRORS = {"mae", "rmse", "poisson_deviance", "log_loss", "brier"}
 
 
 def table(figures: Mapping[str, Mapping[str, Any]], specs: Mapping[str, PipelineSpec]) -> str:
@@ -32,7 +31,7 @@ def _line(spec: PipelineSpec, values: Mapping[str, float]) -> str:
     metric, prefix = spec.gate.metric, f"{spec.name}."
     measured = {algorithm.name: values.get(f"{prefix}{metric}.{algorithm.name}") for algorithm in spec.algorithms}
     known = {name: value for name, value in measured.items() if value is not None}
-    best = (min if metric in _ERRORS else max)(known, key=lambda name: known[name])
+    best = (max if metric in AREAS else min)(known, key=lambda name: known[name])
     beside = f"{prefix}{metric}_of_"
     peers = {
         name.removeprefix(beside): value

@@ -76,7 +76,8 @@ def by_class(train: DataFrame, *, key: tuple[str, ...], label: str, number: int,
             next_step="Lower search.folds, or gather more rows of the rarer class.",
         )  # fmt: skip
     drawn = strata.draw("fold", seed, key)
-    cuts = strata.cuts(train, drawn, label=label, shares=[Fraction(n, number) for n in range(1, number)])
+    shares = [Fraction(n, number) for n in range(1, number)]
+    cuts = strata.cuts(train, drawn, label=label, counts=counts, shares=shares)
     fold = strata.part(drawn, label=label, between=cuts)
     return [(train.where(fold != n), train.where(fold == n)) for n in range(number)]
 

@@ -8,14 +8,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
-from contracts.pipelines.parts import Metric
+from contracts.pipelines.parts import AREAS, Metric
 from spark_apps.ml import binary_scores, regression_errors
 from spark_apps.ml.clustering.silhouettes import Clusters
 from spark_apps.ml.recommending.measures import ListScores
 from spark_apps.ml.regression_errors import Errors
-
-#: Measures of which 1 is perfect.
-_AREAS = ("roc_auc", "pr_auc", "silhouette", "ndcg")
 
 
 class Probabilities(BaseModel):
@@ -72,7 +69,7 @@ def loss(measures: Measures, metric: Metric) -> float:
 
 
 def _lost(value: float, metric: Metric) -> float:
-    return 1 - value if metric in _AREAS else value
+    return 1 - value if metric in AREAS else value
 
 
 def skill(loss: float, baseline_loss: float) -> float:

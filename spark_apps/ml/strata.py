@@ -50,7 +50,7 @@ def drawn(frame: DataFrame, *, label: str, by: tuple[str, ...], share: float, se
     """``share`` of the rows of each class are the holdout, rounded; of two rows and more, one at least on each side."""
     rows, counts = frame.count(), class_counts(frame, label)
     exact = Fraction(str(share)).limit_denominator(1_000_000)
-    [cut] = cuts(frame, draw("holdout", seed, by), label=label, shares=[exact])
+    [cut] = cuts(frame, draw("holdout", seed, by), label=label, counts=counts, shares=[exact])
     held = sum(rows_below(n, exact) for n in counts)
     return StratifiedBounds(
         label=label, by=by, seed=seed, train_from=cut, holdout_below=cut, train_rows=rows - held, holdout_rows=held
@@ -97,12 +97,11 @@ def class_counts(frame: DataFrame, label: str) -> OfBoth:
     return zeros, ones
 
 
-def cuts(frame: DataFrame, draw: Column, *, label: str, shares: Sequence[Fraction]) -> list[OfBoth]:
+def cuts(frame: DataFrame, draw: Column, *, label: str, counts: OfBoth, shares: Sequence[Fraction]) -> list[OfBoth]:
     """For each share the draws of both classes below which that much of the class lies; they rise with the share.
 
-    Two passes over ``frame``; what comes back is a row for each class and share.
+    ``counts`` are the `class_counts` of ``frame``. One pass over it; what comes back is a row for each class and share.
     """
-    counts = class_counts(frame, label)
     up_to_here = Window.partitionBy("class").orderBy("draw").rowsBetween(Window.unboundedPreceding, Window.currentRow)
     of_class = frame.where(F.col(label).isin(*CLASSES)).select(F.col(label).alias("class"), draw.alias("draw"))
     ranked = of_class.select("*", F.row_number().over(up_to_here).alias("place"))

@@ -14,7 +14,7 @@ def folder(tmp_path, monkeypatch):
     """A copy of the shipped specs, which the DAG files read instead of them."""
     copied = tmp_path / "pipelines"
     shutil.copytree(pipelines.PIPELINES, copied)
-    for name in ("load", "load_all", "names"):
+    for name in ("load_all", "load_readable", "names"):
         monkeypatch.setattr(pipelines, name, partial(getattr(pipelines, name), folder=copied))
     return copied
 
