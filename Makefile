@@ -8,7 +8,7 @@ TOOLS_PYTHON := $(ENV)/tools/bin/python
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status lint test-fast test test-unit test-dags test-serving test-services test-browser test-models test-faults bench-stream bench-training workloads golden docs
+.PHONY: help setup demo up down status lint test-fast test test-unit test-spark test-lake test-ml test-dags test-serving test-services test-browser test-long test-faults bench-stream bench-training workloads golden docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,18 +34,30 @@ lint: ## ruff, mypy strict, import contracts
 	$(ENV)/tools/bin/lint-imports
 
 test-fast: lint ## lint, and the tests that start no JVM
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many and not models" --numprocesses 2 --dist loadfile
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many and not long" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
-test: setup-for-tests lint test-unit test-serving test-dags test-services test-browser ## set-up, lint and every suite but the long ones
+test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-browser ## set-up, lint and every suite but the long ones
 
 .PHONY: setup-for-tests
 setup-for-tests:
 	@bin/millrace setup --browser
 
 test-unit:
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many"
-	$(SPARK_PYTHON) -m pytest tests/unit -m "spark and not many and not models" --numprocesses 2 --dist loadfile --durations 15
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many and not long"
+
+# Two sessions beside each other, each in a process of its own: planning a query keeps one core busy. What hangs is ended
+# with the stacks of all threads: after a time limit inside a test, Python and the JVM no longer speak of the same call.
+test-spark:
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-lake test-ml
+
+SPARK_TESTS := -m "spark and not many and not long" --timeout 300 --timeout-method thread --durations 15
+
+test-lake:
+	timeout 2400 $(SPARK_PYTHON) -m pytest tests/unit/lake $(SPARK_TESTS)
+
+test-ml:
+	timeout 2400 $(SPARK_PYTHON) -m pytest tests/unit/ml $(SPARK_TESTS)
 
 test-serving:
 	$(SERVING_PYTHON) -m pytest tests/serving
@@ -54,14 +66,15 @@ test-dags:
 	$(AIRFLOW_PYTHON) -m pytest tests/dags
 
 test-services:
-	$(SPARK_PYTHON) -m pytest tests/integration tests/faults -m "not many"
+	$(SPARK_PYTHON) -m pytest tests/integration tests/faults -m "not many" --durations 25
 
 test-browser:
 	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser; \
 	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
 
-test-models: setup ## models on whole datasets against the reference figures
-	$(SPARK_PYTHON) -m pytest tests/unit -m models
+test-long: setup ## whole datasets, models against the reference figures, rarer ways through the same code
+	$(SPARK_PYTHON) -m pytest tests/unit/lake -m "spark and long"
+	$(SPARK_PYTHON) -m pytest tests/unit/ml -m "spark and long"
 
 test-faults: setup ## the long kill suites: at least ten kills of each kind
 	$(SPARK_PYTHON) -m pytest tests/faults -m many

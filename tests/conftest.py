@@ -53,12 +53,26 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(state=tmp_path / "state", mlflow_uri=f"sqlite:///{tmp_path}/mlflow.db")
 
 
+#: For a handful of rows, generating and compiling code costs more than running it; so does planning anew behind each
+#: shuffle, and remembering a thousand finished queries for a page that nobody opens.
+SMALL_QUERIES = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.ui.retainedJobs": "10",
+    "spark.ui.retainedStages": "10",
+    "spark.ui.retainedTasks": "100",
+    "spark.sql.ui.retainedExecutions": "5",
+}
+
+
 @pytest.fixture(scope="session")
 def _spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from contracts.settings import REPOSITORY as ROOT
     from contracts.settings import Settings
     from contracts.spark_conf import COMPILE_ALL
     from spark_apps.io import session
+    from tests.local_rows import keep_in_the_jvm
 
     scratch = tmp_path_factory.mktemp("spark")
     # Workers of the session must be this interpreter, and find the project's packages.
@@ -67,12 +81,10 @@ def _spark_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSe
     spark = session.start(
         Settings(state=scratch), "tests",
         spark__master="local[2]", spark__driver__memory="2g", spark__local__dir=str(scratch),
-        # C1 only: tests are many small jobs, and compiling them twice costs more than it gains. By itself it has 48 MB
-        # for its code, which a minute of tests fills: what is thrown out runs interpreted, slowly, on deeper stacks.
-        spark__driver__extraJavaOptions=f"{COMPILE_ALL} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
-        "-XX:ReservedCodeCacheSize=256m -Xss4m "
-        f"-Dderby.system.home={scratch}",
+        spark__driver__extraJavaOptions=f"{COMPILE_ALL} -XX:+UseSerialGC -Xss4m -Dderby.system.home={scratch}",
+        **SMALL_QUERIES,
     )  # fmt: skip
+    keep_in_the_jvm(spark.sparkContext)
     yield spark
     spark.stop()
 
@@ -82,18 +94,17 @@ def spark(_spark_session: SparkSession) -> Iterator[SparkSession]:
     """The one session of the run, left clean behind each test."""
     yield _spark_session
     _spark_session.catalog.clearCache()
-    for view in _spark_session.catalog.listTables():
-        if view.isTemporary:
-            _spark_session.catalog.dropTempView(view.name)
+    # Not catalog.listTables: its answers cannot be decoded where expressions are interpreted.
+    for view in _spark_session.sql("SHOW TABLES").where("isTemporary").collect():
+        _spark_session.catalog.dropTempView(view.tableName)
 
 
 @pytest.fixture
-def interpreted(spark: SparkSession) -> Iterator[None]:
-    """Expressions are interpreted: for a handful of rows, generating and compiling code costs more than running it."""
-    chosen = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-    before = {key: spark.conf.get(key) for key in chosen}
+def compiled(spark: SparkSession) -> Iterator[None]:
+    """Expressions run as they do in production, where many rows pay for the code that is made of them."""
+    chosen = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
     for key, value in chosen.items():
         spark.conf.set(key, value)
     yield
-    for key, value in before.items():
-        spark.conf.set(key, value)
+    for key in chosen:
+        spark.conf.set(key, SMALL_QUERIES[key])

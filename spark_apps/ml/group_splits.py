@@ -2,6 +2,8 @@
 
 from datetime import datetime
 from fractions import Fraction
+from functools import reduce
+from operator import or_
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -59,6 +61,34 @@ class GroupSplit(BaseModel):
             F.col("_first_at"), F.col("_last_at")
         )
         return frame.join(F.broadcast(bounds), on=is_inside, how="left_semi")
+
+
+def known_to(champion: GroupSplit, split: GroupSplit) -> str:
+    """Why a model that was trained by ``champion`` may know rows of this holdout; empty where it cannot."""
+    begins = {part.group: part.first_at for part in split.holdout_stretches}
+    trained = [part for part in champion.train_stretches if part.group in begins]
+    late = [part.group for part in trained if part.last_at >= begins[part.group]]
+    return f"was trained on rows of the holdout of {', '.join(late)}" if late else ""
+
+
+def unseen_by_both(frame: DataFrame, split: GroupSplit, champion: GroupSplit, *, min_rows: int) -> GroupSplit:
+    """The split with a holdout that begins, in each group, after what ``champion`` trained on.
+
+    A group that is left without rows is judged no more; the split stays as it is where fewer than ``min_rows`` remain.
+    """
+    if not known_to(champion, split):
+        return split
+    until = {part.group: part.last_at for part in champion.train_stretches}
+    group, at = F.col(split.grouped_by).cast("string"), F.col(split.ordered_by)
+    known = [(group == each.group) & (at <= F.lit(until[each.group])) for each in split.holdout_stretches
+             if each.group in until]  # fmt: skip
+    is_known = reduce(or_, known, F.lit(False))  # noqa: FBT003 - a literal of Spark
+    micros = F.unix_micros(at)
+    found = split.holdout(frame).where(~is_known).groupBy(group.alias("group")).agg(
+        F.min(micros).alias("left_first"), F.max(micros).alias("left_last"), F.count("*").alias("left_rows")
+    ).orderBy("group").collect()  # fmt: skip
+    narrowed = split.model_copy(update={"holdout_stretches": _stretches(found, "left")})
+    return narrowed if narrowed.holdout_rows >= min_rows else split
 
 
 class FoldPlan(BaseModel):

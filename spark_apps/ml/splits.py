@@ -131,10 +131,7 @@ def known_to(champion: Bounds, split: Bounds) -> str:
         shared = sorted(set(champion.train_files) & set(split.holdout_files))
         return f"was trained on {len(shared)} of the holdout's files" if shared else ""
     if isinstance(champion, GroupSplit) and isinstance(split, GroupSplit):
-        begins = {part.group: part.first_at for part in split.holdout_stretches}
-        trained = [part for part in champion.train_stretches if part.group in begins]
-        late = [part.group for part in trained if part.last_at >= begins[part.group]]
-        return f"was trained on rows of the holdout of {', '.join(late)}" if late else ""
+        return group_splits.known_to(champion, split)
     if isinstance(champion, RandomBounds) and isinstance(split, RandomBounds):
         same = (champion.by, champion.seed) == (split.by, split.seed) and champion.holdout_share >= split.holdout_share
         return "" if same else "was drawn in another way"
@@ -203,13 +200,15 @@ def unseen_by_both(frame: DataFrame, split: Bounds, champion: Bounds, *, min_row
     """The split with a holdout that begins after what ``champion`` trained on, where that leaves ``min_rows``.
 
     For comparing with a model that was trained on rows of this holdout: it would be asked what it was told. A split by
-    user says whether it continues the champion's, one that was drawn class by class gives up what the champion knows;
-    those by file, and by group, stay as they are.
+    user says whether it continues the champion's; one that was drawn class by class, or cut within groups, gives up
+    what the champion knows; those by file stay as they are.
     """
     if isinstance(split, UserBounds) and isinstance(champion, UserBounds):
         return user_splits.continuing(frame, split, champion)
     if isinstance(split, StratifiedBounds) and isinstance(champion, StratifiedBounds):
         return strata.unseen_by_both(frame, split, champion, min_rows=min_rows)
+    if isinstance(split, GroupSplit) and isinstance(champion, GroupSplit):
+        return group_splits.unseen_by_both(frame, split, champion, min_rows=min_rows)
     if not (isinstance(split, TimeBounds) and isinstance(champion, TimeBounds)) or not known_to(champion, split):
         return split
     rows = split.holdout(frame).where(F.col(split.ordered_by) > F.lit(champion.train_until))
