@@ -36,8 +36,10 @@ from contracts.profiles import profile
 from contracts.settings import REPOSITORY, Settings
 from infra.local.places import Places
 from spark_apps.io import session
-from spark_apps.ml import algorithms, families, imbalance, rating, splits, trials, tuning
+from spark_apps.ml import algorithms, families, imbalance, trials, tuning
 from spark_apps.ml.fitted import CANDIDATE
+from spark_apps.ml.measuring import rating
+from spark_apps.ml.splitting import splits
 
 PORT_BASE = 28200
 MILLRACE = str(REPOSITORY / "bin" / "millrace")

@@ -29,7 +29,7 @@ from contracts.results import RunResult
 from contracts.settings import REPOSITORY, Settings
 from contracts.windows import TableVersion, Window
 from spark_apps.ml.fitted import CANDIDATE
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring.paired import Difference
 
 PORT_BASE = 28100
 MILLRACE = str(REPOSITORY / "bin" / "millrace")

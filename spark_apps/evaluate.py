@@ -9,7 +9,9 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import model_runs, ops, registry, runs, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision
-from spark_apps.ml import choosing, families, metrics, splits
+from spark_apps.ml import choosing, families
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.splitting import splits
 
 NAME = "evaluate"
 

@@ -9,8 +9,10 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import model_runs, ops, runs, session, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Snapshot
-from spark_apps.ml import families, metrics, splits, training
+from spark_apps.ml import families, training
 from spark_apps.ml.fitted import CANDIDATE
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.splitting import splits
 
 NAME = "train"
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from contracts.files import write_atomically
 from contracts.pipelines import PipelineSpec, algorithms, features, parts
-from contracts.pipelines.spec import KINDS
+from contracts.pipelines.checks import KINDS
 from contracts.settings import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "pipelines.md"

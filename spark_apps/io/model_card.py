@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import metrics
 from spark_apps.ml.clustering.profiles import Profile
-from spark_apps.ml.evidence import Evidence, gap
 from spark_apps.ml.fitted import Fitted
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.measuring.evidence import Evidence, gap
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }

@@ -18,10 +18,10 @@ from contracts.settings import Settings
 from spark_apps.io.registry import CHALLENGER, Version
 from spark_apps.io.snapshots import Snapshot
 from spark_apps.io.tracking import MlflowClient, MlflowException, infer_signature, mlflow
-from spark_apps.ml import metrics
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.fitted import CANDIDATE, Fitted
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.splitting.splits import Bounds
 
 _ARTIFACT = "model"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spark_apps.ml.evidence import Evidence, Point, Subgroup
+from spark_apps.ml.measuring.evidence import Evidence, Point, Subgroup
 
 _INK, _GUIDE = "#1f5fa8", "#9aa5b1"
 _INCHES = (4.2, 3.4)

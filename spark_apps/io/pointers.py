@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import ConfigurationError
 from contracts.files import read_json, write_atomically
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.splitting.splits import Bounds
 
 _POINTER = ConfigDict(frozen=True, extra="forbid")
 _Pointer = TypeVar("_Pointer", bound=BaseModel)

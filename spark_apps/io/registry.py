@@ -14,11 +14,11 @@ from contracts.pipelines import PipelineSpec
 from spark_apps.io.ops import UtcDateTime, metadata
 from spark_apps.io.pointers import Decision
 from spark_apps.io.tracking import MlflowClient, MlflowException
-from spark_apps.ml import splits
 from spark_apps.ml.choosing import Rated
-from spark_apps.ml.metrics import Measures
-from spark_apps.ml.paired import Difference
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.measuring.metrics import Measures
+from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.splitting import splits
+from spark_apps.ml.splitting.splits import Bounds
 
 CHALLENGER, CHAMPION, ARCHIVED = "challenger", "champion", "archived"
 

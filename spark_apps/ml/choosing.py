@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts.pipelines.parts import Gate
 from spark_apps.ml.clustering.silhouettes import Clusters
-from spark_apps.ml.metrics import Measures, loss, skill
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring.metrics import Measures, loss, skill
+from spark_apps.ml.measuring.paired import Difference
 
 
 class Rated(BaseModel):

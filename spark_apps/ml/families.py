@@ -7,15 +7,16 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import rating, training
+from spark_apps.ml import training
 from spark_apps.ml.clustering import fitting
 from spark_apps.ml.clustering import judging as grouping
 from spark_apps.ml.fitted import Fitted
-from spark_apps.ml.metrics import Measures
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring import rating
+from spark_apps.ml.measuring.metrics import Measures
+from spark_apps.ml.measuring.paired import Difference
 from spark_apps.ml.recommending import judging
 from spark_apps.ml.recommending import training as recommending
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.splitting.splits import Bounds
 
 
 class Judged(Protocol):

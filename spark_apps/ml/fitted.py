@@ -6,8 +6,8 @@ from typing import Any
 from pyspark.ml import PipelineModel
 
 from spark_apps.ml.clustering.profiles import Profile
-from spark_apps.ml.evidence import Evidence
-from spark_apps.ml.metrics import Measures
+from spark_apps.ml.measuring.evidence import Evidence
+from spark_apps.ml.measuring.metrics import Measures
 from spark_apps.ml.trials import Trial
 
 #: Name of the model that was chosen, in the table of measures.

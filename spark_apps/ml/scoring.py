@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from contracts.pipelines import PipelineSpec
 from spark_apps.ml import features
 from spark_apps.ml.answers import PREDICTION
-from spark_apps.ml.instants import from_micros
+from spark_apps.ml.splitting.instants import from_micros
 
 
 class Stretch(BaseModel):

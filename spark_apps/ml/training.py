@@ -11,9 +11,10 @@ from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
 from contracts.pipelines.features import RegularSeries
 from contracts.pipelines.parts import FileSplit
-from spark_apps.ml import algorithms, answers, audit, calibration, evidence, features, rating, tuning
+from spark_apps.ml import algorithms, answers, audit, calibration, features, tuning
 from spark_apps.ml.fitted import CANDIDATE, Fitted
-from spark_apps.ml.splits import Bounds, FileBounds
+from spark_apps.ml.measuring import evidence, rating
+from spark_apps.ml.splitting.splits import Bounds, FileBounds
 from spark_apps.ml.trials import choices
 
 #: Share of the holdout that may equal training rows by chance: people and parts that are alike exist.

@@ -10,9 +10,11 @@ from pyspark.sql import DataFrame
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
 from contracts.pipelines.parts import Metric
-from spark_apps.ml import algorithms, folds, metrics, preparation, remedies, trials
+from spark_apps.ml import algorithms, preparation, remedies, trials
 from spark_apps.ml.answers import answer
+from spark_apps.ml.measuring import metrics
 from spark_apps.ml.remedies import PriorShift
+from spark_apps.ml.splitting import folds
 from spark_apps.ml.trials import Trial
 
 

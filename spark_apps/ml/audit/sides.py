@@ -6,8 +6,8 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_apps.ml import twins
 from spark_apps.ml.audit.findings import Finding
+from spark_apps.ml.splitting import twins
 
 
 def shared_rows(

@@ -11,12 +11,14 @@ from pyspark.sql import DataFrame
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
 from contracts.pipelines.parts import Search
-from spark_apps.ml import folds, metrics, trials
+from spark_apps.ml import trials
 from spark_apps.ml.algorithms import ordered
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.clustering import judging, profiles, silhouettes, space
 from spark_apps.ml.fitted import CANDIDATE, Fitted
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.splitting import folds
+from spark_apps.ml.splitting.splits import Bounds
 from spark_apps.ml.trials import Trial
 
 _BY_NAME: dict[str, Callable[..., Estimator[Any]]] = {

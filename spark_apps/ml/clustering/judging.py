@@ -8,12 +8,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import algorithms, paired
+from spark_apps.ml import algorithms
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.clustering import silhouettes, space
 from spark_apps.ml.clustering.silhouettes import Clusters
-from spark_apps.ml.metrics import Measures
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring import paired
+from spark_apps.ml.measuring.metrics import Measures
+from spark_apps.ml.measuring.paired import Difference
 
 _BY = "by_"
 

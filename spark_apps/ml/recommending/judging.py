@@ -9,9 +9,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
-from spark_apps.ml import algorithms, paired
-from spark_apps.ml.metrics import Measures
-from spark_apps.ml.paired import Difference
+from spark_apps.ml import algorithms
+from spark_apps.ml.measuring import paired
+from spark_apps.ml.measuring.metrics import Measures
+from spark_apps.ml.measuring.paired import Difference
 from spark_apps.ml.recommending import biases, lists, measures
 from spark_apps.ml.recommending.biases import Biases
 from spark_apps.ml.recommending.columns import USER, as_ratings, asked_of

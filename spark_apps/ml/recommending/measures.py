@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from spark_apps.ml import regression_errors
+from spark_apps.ml.measuring import regression_errors
+from spark_apps.ml.measuring.regression_errors import Errors
 from spark_apps.ml.recommending.columns import ITEM, RANK, RATING, USER
-from spark_apps.ml.regression_errors import Errors
 
 #: Columns of ``of_each_user`` that a mean is taken of.
 PRECISION, RECALL, NDCG, AVERAGE_PRECISION, HIT = "precision", "recall", "ndcg", "average_precision", "hit"

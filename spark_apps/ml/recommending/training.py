@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm, combinations
-from spark_apps.ml import folds, trials
+from spark_apps.ml import trials
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.recommending import biases, factors, judging, lists, measures
@@ -24,7 +24,8 @@ from spark_apps.ml.recommending.columns import RATING, asked_of
 from spark_apps.ml.recommending.factors import AlsSettings
 from spark_apps.ml.recommending.judging import Predictor
 from spark_apps.ml.recommending.measures import NDCG
-from spark_apps.ml.splits import Bounds
+from spark_apps.ml.splitting import folds
+from spark_apps.ml.splitting.splits import Bounds
 from spark_apps.ml.trials import Trial
 
 LIKES, RESIDUALS = "implicit_als", "residual_als"

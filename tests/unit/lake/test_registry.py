@@ -20,8 +20,9 @@ from contracts.settings import Settings
 from spark_apps.io import model_runs, ops, registry, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision, Snapshot
 from spark_apps.io.registry import ARCHIVED, CHALLENGER, CHAMPION
-from spark_apps.ml import features, splits, training
+from spark_apps.ml import features, training
 from spark_apps.ml.answers import PREDICTION
+from spark_apps.ml.splitting import splits
 
 SPEC = pipelines.load("access_log_volume")
 START = datetime(1995, 7, 9, 4, tzinfo=UTC)

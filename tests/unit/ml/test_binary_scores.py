@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from spark_apps.ml import binary_scores
-from spark_apps.ml.binary_scores import of_arrays
+from spark_apps.ml.measuring import binary_scores
+from spark_apps.ml.measuring.binary_scores import of_arrays
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -15,8 +15,9 @@ from pyspark.ml.regression import IsotonicRegression
 from pyspark.sql import functions as F
 
 from contracts.landed_files import HIGGS_FEATURES
-from spark_apps.ml import binary_scores, calibration
+from spark_apps.ml import calibration
 from spark_apps.ml.calibration import Isotonic, Platt
+from spark_apps.ml.measuring import binary_scores
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -18,10 +18,11 @@ from contracts.pipelines.algorithms import BisectingKMeans, GaussianMixture, KMe
 from contracts.settings import Settings
 from spark_apps.io import model_runs, registry, tracking
 from spark_apps.io.pointers import Snapshot
-from spark_apps.ml import algorithms, families, features, splits, training
+from spark_apps.ml import algorithms, families, features, training
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.clustering import fitting, judging, profiles, silhouettes, space
 from spark_apps.ml.fitted import Fitted
+from spark_apps.ml.splitting import splits
 from spark_apps.transforms import access_log
 from tests.unit.lake.test_access_log_parser import log_file
 

@@ -9,7 +9,7 @@ from contracts.pipelines import PIPELINES
 from spark_apps.ml import choosing
 from spark_apps.ml.choosing import Rated
 from spark_apps.ml.clustering.silhouettes import Clusters
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring.paired import Difference
 from tests.unit.ml.test_access_log_visitors import SHARES, counted
 
 NAME = "access_log_visitors"

@@ -13,10 +13,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec, load
 from spark_apps.io import model_card, plots
-from spark_apps.ml import evidence
-from spark_apps.ml.evidence import Evidence, Interval, Point, Subgroup
 from spark_apps.ml.fitted import Fitted
-from spark_apps.ml.regression_errors import Errors
+from spark_apps.ml.measuring import evidence
+from spark_apps.ml.measuring.evidence import Evidence, Interval, Point, Subgroup
+from spark_apps.ml.measuring.regression_errors import Errors
 
 
 def spec(name: str, **changes: object) -> PipelineSpec:

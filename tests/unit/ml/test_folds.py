@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from contracts.errors import QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
 from contracts.pipelines.parts import RollingOrigin
-from spark_apps.ml import folds
-from spark_apps.ml.folds import Window
-from spark_apps.ml.instants import MINUTE
+from spark_apps.ml.splitting import folds
+from spark_apps.ml.splitting.folds import Window
+from spark_apps.ml.splitting.instants import MINUTE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

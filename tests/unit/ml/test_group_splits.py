@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
 from contracts.pipelines.parts import RollingOrigin
-from spark_apps.ml import splits
-from spark_apps.ml.group_splits import FoldPlan, GroupSplit, Stretch, folds, newest_share_per_group
+from spark_apps.ml.splitting import splits
+from spark_apps.ml.splitting.group_splits import FoldPlan, GroupSplit, Stretch, folds, newest_share_per_group
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -4,9 +4,9 @@ import pytest
 
 from contracts.pipelines.parts import Gate
 from spark_apps.ml.choosing import Rated, choose
-from spark_apps.ml.metrics import Probabilities
-from spark_apps.ml.paired import Difference
-from spark_apps.ml.regression_errors import Errors
+from spark_apps.ml.measuring.metrics import Probabilities
+from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.measuring.regression_errors import Errors
 
 KNOWN = "was trained on rows until 1995-07-09T13:00:00+00:00; the holdout begins 1995-07-09T12:00:00+00:00"
 GATE = Gate(

@@ -15,7 +15,9 @@ from contracts import pipelines
 from contracts.errors import QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
 from contracts.pipelines.algorithms import RandomForest, combinations
-from spark_apps.ml import algorithms, features, folds, rating, splits, training, tuning
+from spark_apps.ml import algorithms, features, training, tuning
+from spark_apps.ml.measuring import rating
+from spark_apps.ml.splitting import folds, splits
 from spark_apps.ml.trials import best
 
 pytestmark = pytest.mark.spark

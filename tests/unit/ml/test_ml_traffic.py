@@ -10,7 +10,9 @@ from pyspark.sql import functions as F
 from contracts import pipelines
 from contracts.errors import QualityGateError
 from contracts.pipelines.algorithms import is_searched
-from spark_apps.ml import features, folds, rating, splits, training
+from spark_apps.ml import features, training
+from spark_apps.ml.measuring import rating
+from spark_apps.ml.splitting import folds, splits
 from spark_apps.transforms import regular_series
 from tests.unit.ml.test_regular_series import t1_features
 

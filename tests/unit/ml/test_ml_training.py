@@ -13,9 +13,11 @@ from pyspark.testing import assertDataFrameEqual
 from contracts import pipelines
 from contracts.errors import QualityGateError
 from contracts.pipelines.algorithms import combinations
-from spark_apps.ml import algorithms, features, metrics, paired, rating, regression_errors, scoring, splits, training
+from spark_apps.ml import algorithms, features, scoring, training
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.fitted import Fitted
+from spark_apps.ml.measuring import metrics, paired, rating, regression_errors
+from spark_apps.ml.splitting import splits
 from spark_apps.transforms import access_log_volume
 
 pytestmark = pytest.mark.spark

@@ -15,10 +15,12 @@ from contracts import pipelines
 from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
 from spark_apps.io import session
-from spark_apps.ml import families, features, metrics, splits
+from spark_apps.ml import families, features
 from spark_apps.ml.fitted import CANDIDATE
+from spark_apps.ml.measuring import metrics
 from spark_apps.ml.recommending import judging, training
 from spark_apps.ml.recommending.measures import ListScores
+from spark_apps.ml.splitting import splits
 
 if TYPE_CHECKING:
     from pathlib import Path

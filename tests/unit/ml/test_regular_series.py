@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
 from spark_apps.ml import audit
-from spark_apps.ml.group_splits import newest_share_per_group
+from spark_apps.ml.splitting.group_splits import newest_share_per_group
 from spark_apps.transforms.regular_series import features, off_the_grid, repeated_instants
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
 from spark_apps.ml import series_baselines
-from spark_apps.ml.group_splits import FoldPlan, folds, newest_share_per_group
 from spark_apps.ml.series_baselines import SeriesBaselines
+from spark_apps.ml.splitting.group_splits import FoldPlan, folds, newest_share_per_group
 from spark_apps.transforms.regular_series import features
 from tests.unit.ml.test_regular_series import complete, t1_features
 

@@ -13,12 +13,12 @@ from pyspark.sql import functions as F
 
 from contracts.errors import QualityGateError
 from contracts.pipelines import PIPELINES, PipelineSpec
-from spark_apps.ml import folds, splits, strata
+from spark_apps.ml.splitting import folds, splits, strata
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_apps.ml.strata import StratifiedBounds
+    from spark_apps.ml.splitting.strata import StratifiedBounds
 
 
 def spec(**changes: object) -> PipelineSpec:

@@ -9,12 +9,12 @@ from pyspark.testing import assertDataFrameEqual
 
 from contracts import pipelines
 from contracts.errors import QualityGateError
-from spark_apps.ml import folds, splits, user_splits
+from spark_apps.ml.splitting import folds, splits, user_splits
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_apps.ml.user_splits import UserBounds
+    from spark_apps.ml.splitting.user_splits import UserBounds
 
 pytestmark = pytest.mark.spark
 

@@ -11,11 +11,11 @@ from pyspark.sql import functions as F
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import Ratings, RegularSeries
 from contracts.pipelines.parts import FileSplit, RandomSplit
-from spark_apps.ml import group_splits, strata, twins, user_splits
-from spark_apps.ml.group_splits import GroupSplit
-from spark_apps.ml.instants import from_micros
-from spark_apps.ml.strata import StratifiedBounds
-from spark_apps.ml.user_splits import UserBounds
+from spark_apps.ml.splitting import group_splits, strata, twins, user_splits
+from spark_apps.ml.splitting.group_splits import GroupSplit
+from spark_apps.ml.splitting.instants import from_micros
+from spark_apps.ml.splitting.strata import StratifiedBounds
+from spark_apps.ml.splitting.user_splits import UserBounds
 
 
 class TimeBounds(BaseModel):

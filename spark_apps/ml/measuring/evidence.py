@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.parts import Metric
-from spark_apps.ml import binary_scores, metrics, paired, regression_errors
+from spark_apps.ml.measuring import binary_scores, metrics, paired, regression_errors
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _DRAWS = 500

@@ -9,10 +9,11 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import RegularSeries
-from spark_apps.ml import metrics, paired, series_baselines
+from spark_apps.ml import series_baselines
 from spark_apps.ml.answers import answer
-from spark_apps.ml.metrics import Measures
-from spark_apps.ml.paired import Difference
+from spark_apps.ml.measuring import metrics, paired
+from spark_apps.ml.measuring.metrics import Measures
+from spark_apps.ml.measuring.paired import Difference
 
 _BY = "by_"
 

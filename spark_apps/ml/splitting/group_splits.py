@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from contracts.pipelines.parts import RollingOrigin
-from spark_apps.ml.instants import MINUTE, from_micros
+from spark_apps.ml.splitting.instants import MINUTE, from_micros
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 

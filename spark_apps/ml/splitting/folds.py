@@ -11,8 +11,8 @@ from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import Ratings, RegularSeries
 from contracts.pipelines.parts import RollingOrigin, UserSplit
-from spark_apps.ml import group_splits, strata, user_splits
-from spark_apps.ml.instants import MINUTE
+from spark_apps.ml.splitting import group_splits, strata, user_splits
+from spark_apps.ml.splitting.instants import MINUTE
 
 Fold = tuple[DataFrame, DataFrame]
 

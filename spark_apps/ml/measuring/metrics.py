@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.parts import AREAS, Metric
-from spark_apps.ml import binary_scores, regression_errors
 from spark_apps.ml.clustering.silhouettes import Clusters
+from spark_apps.ml.measuring import binary_scores, regression_errors
+from spark_apps.ml.measuring.regression_errors import Errors
 from spark_apps.ml.recommending.measures import ListScores
-from spark_apps.ml.regression_errors import Errors
 
 
 class Probabilities(BaseModel):

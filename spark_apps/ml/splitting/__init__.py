@@ -1,0 +1,1 @@
+"""Which rows teach, which choose and which judge: splits, folds, and what a champion may know of them."""
