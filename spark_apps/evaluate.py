@@ -36,7 +36,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         champion = registry.by_alias(client, spec.name, registry.CHAMPION)
         versions = [v for v in (registry.by_number(client, spec.name, candidate.version), champion) if v]
         models = {v.label: model_runs.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
-    if champion:
+    if champion and champion.label in models:
         split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
     judged = families.judge(split.train(frame), split.holdout(frame), models, spec)
     errors = judged.measures()

@@ -1,5 +1,6 @@
 """What the fields of a pipeline spec must agree on with each other, and with the dataset that they name."""
 
+import re
 from typing import TYPE_CHECKING
 
 from contracts.datasets import dataset
@@ -81,6 +82,8 @@ def _place(spec: "PipelineSpec") -> tuple[str, str]:
         place = (features.group, features.at)
         if spec.key != place or spec.ordered_by != features.at:
             return "key", f"[{', '.join(place)}], and ordered_by {features.at}: one row a group and step"
+        if dataset(spec.dataset).types[features.at] != "timestamp":
+            return "features.at", f"a timestamp, which {features.at} is not"
     if isinstance(features, TableColumns):
         return _place_of_table(spec)
     if isinstance(features, Ratings):
@@ -89,10 +92,9 @@ def _place(spec: "PipelineSpec") -> tuple[str, str]:
 
 
 def _place_of_table(spec: "PipelineSpec") -> tuple[str, str]:
-    types = dataset(spec.dataset).types
-    if spec.ordered_by is None or (spec.ordered_by in spec.key and types[spec.ordered_by] == "timestamp"):
-        return "", ""
-    return "ordered_by", "nothing, or a timestamp of the key: a table without one has no order"
+    if "source_file" not in dataset(spec.dataset).types:
+        return "dataset", f"a table of landed files, which have the column source_file; {spec.dataset} has none"
+    return "ordered_by", "nothing: rows of a table have no order" if spec.ordered_by else ""
 
 
 def _place_of_ratings(spec: "PipelineSpec", features: Ratings) -> tuple[str, str]:
@@ -102,12 +104,18 @@ def _place_of_ratings(spec: "PipelineSpec", features: Ratings) -> tuple[str, str
     types = dataset(spec.dataset).types
     if fractions := [name for name in features.given if types[name] not in _WHOLE]:
         return "features", f"{', '.join(fractions)} must be whole numbers: factors and instants are counted by them"
-    return "", ""
+    if spec.label == features.at:
+        return "label", "the rating, not the instant of it"
+    return "ordered_by", "nothing: features.at says when somebody rated" if spec.ordered_by else ""
 
 
 def _place_of_tastes(spec: "PipelineSpec", features: GenreTastes) -> tuple[str, str]:
     if spec.key != (features.user,) or spec.label:
         return "key", f"[{features.user}], without a label: one row a user"
+    if dataset(spec.dataset).types[features.rating] not in _NUMBERS:
+        return "features.rating", f"a number, which {features.rating} is not"
+    if spec.ordered_by:
+        return "ordered_by", "nothing: users have no order"
     try:
         known = dataset(features.items).column_names
     except ConfigurationError as error:
@@ -129,8 +137,14 @@ def _baselines(spec: "PipelineSpec") -> tuple[str, str]:
         return "baselines", "none where numbers are imputed: a baseline would be missing where its column is"
     if isinstance(spec.features, RegularSeries) and spec.baselines.get("persistence") != "lag_1":
         return "baselines", "persistence: lag_1, the value one step before, is what a series is compared with"
+    return _names_of_baselines(spec)
+
+
+def _names_of_baselines(spec: "PipelineSpec") -> tuple[str, str]:
     if spec.constant in spec.baselines:
         return "baselines", f"{spec.constant} is what every table begins with and has no column"
+    if unnamed := sorted(name for name in spec.baselines if not re.fullmatch(r"[a-z][a-z0-9_]*", name)):
+        return "baselines", f"names of small letters, digits and _, which {', '.join(unnamed)} are not"
     if taken := sorted(_TAKEN & set(spec.baselines)):
         return "baselines", f"other names than {', '.join(taken)}, which stand for somebody else"
     if spec.gate.baseline not in spec.baseline_names:
@@ -211,18 +225,29 @@ def _split(spec: "PipelineSpec") -> tuple[str, str]:
     if spec.split.kind not in kinds:
         return "split.kind", f"features of kind {spec.features.kind} are split by {' or '.join(kinds)}"
     if isinstance(spec.split, RandomSplit):
-        if spec.split.stratify and (spec.task != "classification" or spec.split.together):
-            return "split.stratify", "false: it draws single rows of a class, so task classification, no together"
-        known = [*spec.key, *spec.features.columns, spec.label]
-        strangers = [name for name in spec.split.together if name not in known]
-        return "split.together", f"columns of the snapshot: {', '.join(filter(None, known))}" if strangers else ""
-    if not isinstance(spec.split, FileSplit):
-        return "", ""
+        return _random_split(spec, spec.split)
+    return _file_split(spec, spec.split) if isinstance(spec.split, FileSplit) else ("", "")
+
+
+def _random_split(spec: "PipelineSpec", split: RandomSplit) -> tuple[str, str]:
+    if split.stratify and (spec.task != "classification" or split.together):
+        return "split.stratify", "false: it draws single rows of a class, so task classification, no together"
+    known = [*spec.key, *spec.features.columns]
+    strangers = [name for name in split.together if name not in known]
+    if strangers:
+        return "split.together", f"columns of the snapshot that are not the label: {', '.join(known)}"
+    if isinstance(spec.features, RegularSeries) and spec.features.group not in split.together:
+        why = "drawn by step, a row's neighbours would tell what it holds"
+        return "split.together", f"[{spec.features.group}], which keeps a whole series on one side: {why}"
+    return "", ""
+
+
+def _file_split(spec: "PipelineSpec", split: FileSplit) -> tuple[str, str]:
     if "source_file" not in dataset(spec.dataset).column_names or not set(_LINE) <= set(spec.key):
         return "split.kind", f"a table of landed files, with {' and '.join(_LINE)} in key; {spec.dataset} is none"
     if spec.ordered_by is not None:
         return "ordered_by", "nothing: a table that is split by files has no order"
-    if strangers := [name for name in spec.split.twin_columns if name not in spec.features.numeric]:
+    if strangers := [name for name in split.twin_columns if name not in spec.features.numeric]:
         return "split.twin_columns", f"numeric features, which {', '.join(strangers)} are not"
     return "", ""
 

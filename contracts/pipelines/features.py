@@ -1,6 +1,7 @@
 """Which columns a model sees, by kind of dataset. A further kind is a class here and a transform."""
 
 import re
+from math import inf
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -135,6 +136,8 @@ class TableColumns(BaseModel):
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("each column may appear once")
         made = {*self.logs, *(column for pair in self.products for column in pair)}
+        if len({frozenset(pair) for pair in self.products}) != len(self.products):
+            raise ValueError("each product may appear once")
         if strangers := sorted(made - set(self.numeric)):
             raise ValueError(f"logs and products are made of numeric columns, which {', '.join(strangers)} are not")
         return self
@@ -246,6 +249,15 @@ class GenreTastes(_Made):
     #: Genres that become columns, as the dataset writes them.
     of: tuple[str, ...] = Field(min_length=2)
 
+    @model_validator(mode="after")
+    def _has_a_column_for_each(self) -> Self:
+        if len(set(self.numeric)) != len(self.of) or "likes_" in self.numeric:
+            raise ValueError(
+                "the letters a to z and digits of each genre must name a column of its own; "
+                f"found {', '.join(self.numeric)}"
+            )
+        return self
+
     @property
     def numeric(self) -> list[str]:
         return ["likes_" + re.sub(r"[^a-z0-9]+", "_", genre.lower()).strip("_") for genre in self.of]
@@ -269,6 +281,15 @@ class Ratings(_Made):
     bounds: tuple[float, float]
     #: Length of a list.
     top: int = Field(ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        low, high = self.bounds
+        if not -inf < low < self.liked_from <= high < inf:
+            raise ValueError(f"bounds [{low}, {high}] must rise, and liked_from {self.liked_from} lie between them")
+        if len({self.user, self.item, self.at}) < 3:
+            raise ValueError("user, item and at must be three columns")
+        return self
 
     @property
     def categories(self) -> list[str]:

@@ -197,11 +197,11 @@ class Schedule(BaseModel):
 
     cron: str
     timezone: str = "UTC"
-    deadline_min: int = Field(gt=0)
+    deadline_min: int = Field(gt=0, le=60 * 24 * 366)
     #: Days of arrival that a training looks back on, its last day included; a landed table is taken whole.
     window_days: int = Field(default=28, ge=1, le=3660)
     #: No second training sooner after one by the same file that came to a decision, unless somebody forces it.
-    cool_down_hours: float = Field(default=6, ge=0)
+    cool_down_hours: float = Field(default=6, ge=0, le=24 * 366)
 
     @field_validator("cron")
     @classmethod

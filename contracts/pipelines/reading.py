@@ -64,10 +64,21 @@ def load_readable(folder: Path = PIPELINES) -> tuple[dict[str, PipelineSpec], li
     return found, wrong
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a field that stands there twice, of which YAML would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        said = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)  # noqa: S506 - a safe loader that refuses more
+    # ValueError: a date that there is none of, such as 2024-02-30; RecursionError: brackets within brackets.
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise _wrong(path, "(file)", str(error), "YAML in UTF-8") from error
     if not isinstance(said, dict):
         raise _wrong(path, "(file)", type(said).__name__, "a mapping of field names to values")

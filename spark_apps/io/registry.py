@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import JSON, Column, Engine, Integer, String, Table, Text, insert, select, update
 
-from contracts.errors import QualityGateError
+from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines import PipelineSpec
 from spark_apps.io.ops import UtcDateTime, metadata
 from spark_apps.io.pointers import Decision
@@ -95,7 +95,16 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> Version | None:
 
 
 def by_number(client: MlflowClient, name: str, version: int) -> Version:
-    return _version(client.get_model_version(name, str(version)))
+    """A registered version; ConfigurationError where there is none of that number."""
+    try:
+        return _version(client.get_model_version(name, str(version)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ConfigurationError(
+            f"Looking up {name} version {version}", found="no such version",
+            required="one that train registered", next_step="Look at the model's versions in MLflow.",
+        ) from error  # fmt: skip
 
 
 def rated(

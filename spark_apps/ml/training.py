@@ -108,6 +108,13 @@ def _calibrated(
     number = F.xxhash64(F.lit(spec.seed), *spec.key)
     # Counted, then fitted on: without it every fold would be scored for each.
     scores = calibration.out_of_fold(train, fit, number=number, folds=spec.calibration.folds).persist()
-    calibrator = calibration.fit(scores, label=spec.label, score="score", method=spec.calibration.method)
-    scores.unpersist()
+    try:
+        calibrator = calibration.fit(scores, label=spec.label, score="score", method=spec.calibration.method)
+    except ValueError as error:
+        raise QualityGateError(
+            f"Calibrating {spec.name}", found=str(error), required="scores of rows of both classes that rank them",
+            next_step="Look at the features: a model that has learned nothing cannot be calibrated.",
+        ) from error  # fmt: skip
+    finally:
+        scores.unpersist()
     return answers.calibrated(model, calibrator, train.sparkSession)

@@ -83,10 +83,12 @@ def of_algorithm(folds: Sequence[Rate], spec: PipelineSpec, algorithm: Algorithm
     if search.method == "random":
         # Drawn beforehand: Optuna seeds its threads anew, so that parallel trials would never be the same again.
         chance = random.Random(f"{spec.seed} {algorithm.name}")  # noqa: S311 - a seed, no secret
-        known = [{name: _drawn(chance, given[name]) for name in searched} for _ in range(search.trials or 0)]
+        draws = range(search.trials or 0) if searched else ()
+        known = [{name: _drawn(chance, given[name]) for name in searched} for _ in draws]
     for one in known:
         study.enqueue_trial({name: one[name] for name in searched})
-    number = len(known) or search.trials
+    # Without anything to search, a second trial would fit the same model again.
+    number = len(known) or (search.trials if searched else 1)
     found: dict[int, Trial] = {}
     study.optimize(
         _objective(folds, algorithm, search, found),
@@ -142,6 +144,8 @@ def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:  # noqa: ANN4
 def _drawn(chance: random.Random, value: Any) -> Any:  # noqa: ANN401 - as above
     if isinstance(value, tuple):
         return chance.choice(value)
+    if isinstance(value.low, int) and not value.log:
+        return chance.randint(value.low, value.high)
     low, high = float(value.low), float(value.high)
     drawn = exp(chance.uniform(ln(low), ln(high))) if value.log else chance.uniform(low, high)
     return min(max(round(drawn), value.low), value.high) if isinstance(value.low, int) else min(max(drawn, low), high)

@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.ml import Pipeline
 from pyspark.sql import DataFrame
 
+from contracts.errors import QualityGateError
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.algorithms import Algorithm
 from contracts.pipelines.parts import Metric
@@ -29,14 +30,16 @@ def search(train: DataFrame, spec: PipelineSpec, columns: list[str]) -> list[Tri
     made: list[Trial] = []
     pairs = folds.of(algorithms.ordered(train, spec), spec, spec.search.folds)
     for algorithm in spec.algorithms:
-        prepared = [_prepared(pair, spec, columns, algorithm) for pair in pairs]
+        prepared: list[_Prepared] = []
         try:
+            for pair in pairs:
+                prepared.append(_prepared(pair, spec, columns, algorithm))  # noqa: PERF401 - the first are released
             rates = [partial(_rate, pair, spec, algorithm, spec.search.metric) for pair in prepared]
             made += trials.of_algorithm(rates, spec, algorithm, spec.search)
         finally:
-            for pair in prepared:
-                pair.fitted.unpersist()
-                pair.judged.unpersist()
+            for one in prepared:
+                one.fitted.unpersist()
+                one.judged.unpersist()
     return made
 
 
@@ -52,7 +55,13 @@ class _Prepared:
 def _prepared(pair: folds.Fold, spec: PipelineSpec, columns: list[str], algorithm: Algorithm) -> _Prepared:
     stages = preparation.stages(spec, columns, algorithm)
     model = Pipeline(stages=stages).fit(pair[0])
-    remedied = remedies.apply(model.transform(pair[0]), spec)
+    try:
+        remedied = remedies.apply(model.transform(pair[0]), spec)
+    except ValueError as error:
+        raise QualityGateError(
+            f"Preparing a fold of {spec.name}", found=str(error), required="rows of both classes in every fold",
+            next_step="Set search.stratify, or ask for fewer search.folds.",
+        ) from error  # fmt: skip
     # Read by every trial, which would otherwise read and prepare the rows again.
     judged = model.transform(pair[1]).select(preparation.VECTOR, spec.label).persist()
     return _Prepared(remedied.rows.persist(), judged, remedied.shift)

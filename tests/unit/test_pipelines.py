@@ -171,8 +171,8 @@ DRAWN = {"kind": "random", "holdout_fraction": 0.2, "stratify": True, "min_train
         ({"features": {"kind": "tabel"}}, ["features.kind", "'tabel'", "'table'"]),
         ({"label": "signal"}, ["bronze.higgs has no column signal"]),
         ({"label": "source_file"}, ["features", "source_file must be numbers"]),
-        ({"ordered_by": "source_line"}, ["field ordered_by", "has no order"]),
-        ({"ordered_by": "no_such_column"}, ["field ordered_by", "nothing, or a timestamp of the key"]),
+        ({"ordered_by": "source_line"}, ["field ordered_by", "have no order"]),
+        ({"ordered_by": "no_such_column"}, ["field ordered_by", "nothing: rows of a table have no order"]),
         ({"split__kind": "time"}, ["split"]),
         ({"split__twin_columns": ["mbb"]}, ["split.twin_columns", "mbb are not"]),
         ({"split__twin_distance": 0.0}, ["split", "belong together"]),
@@ -186,6 +186,20 @@ DRAWN = {"kind": "random", "holdout_fraction": 0.2, "stratify": True, "min_train
         ({"gate__baseline": "mean"}, ["'mean' must be one of prior"]),
         ({"search": None}, ["search: how to choose"]),
         ({"algorithms": [{"name": "linear_svc"}]}, ["it needs probabilities", "no linear_svc"]),
+        (
+            {
+                "dataset": "silver.access_log",
+                "label": "status",
+                "key": ["kafka_offset"],
+                "features": {"kind": "table", "numeric": ["bytes_sent"]},
+            },
+            ["field dataset", "the column source_file"],
+        ),
+        ({"split": DRAWN | {"stratify": False, "together": ["label"]}}, ["split.together", "are not the label"]),
+        ({"features__products": [["m_jj", "m_lv"], ["m_lv", "m_jj"]]}, ["each product may appear once"]),
+        ({"baselines": {"By_mass": "m_jj"}}, ["field baselines", "small letters", "By_mass are not"]),
+        ({"schedule__deadline_min": 10**15}, ["schedule.deadline_min", "527040"]),
+        ({"schedule__cool_down_hours": float("inf")}, ["schedule.cool_down_hours", "8784"]),
     ],
 )
 def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, names):
@@ -211,6 +225,11 @@ def test_a_table_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, na
         ({"baselines__profile": "lag_96"}, ["field baselines", "other names than profile"]),
         ({"split__kind": "time"}, ["split.kind", "are split by group_time"]),
         ({"split": DRAWN}, ["field split.stratify", "found True", "so task classification"]),
+        ({"split": DRAWN | {"stratify": False}}, ["field split.together", "[site]", "a row's neighbours"]),
+        (
+            {"features__at": "day_type", "key": ["site", "day_type"], "ordered_by": "day_type"},
+            ["field features.at", "a timestamp, which day_type is not"],
+        ),
         ({"calibration": {"method": "platt"}}, ["field calibration", "it needs probabilities"]),
     ],
 )
@@ -224,6 +243,47 @@ def test_a_series_that_does_not_fit_its_pipeline_is_refused(tmp_path, changes, n
         pipelines.load("uk_traffic", tmp_path)
     for part in ["uk_traffic.yaml", *names]:
         assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"features__bounds": [5, 0.5]}, ["features", "must rise"]),
+        ({"features__liked_from": 9}, ["features", "liked_from 9.0 lie between them"]),
+        ({"features__liked_from": float("nan")}, ["features", "lie between"]),
+        ({"features__item": "user_id"}, ["features", "three columns"]),
+        ({"label": "rated_at_s"}, ["field label", "not the instant of it"]),
+        ({"ordered_by": "rated_at_s"}, ["field ordered_by", "features.at says when"]),
+    ],
+)
+def test_ratings_that_make_no_sense_are_refused(tmp_path, changes, names):
+    said = yaml.safe_load((PIPELINES / "movielens.yaml").read_text())
+    for path, value in changes.items():
+        *groups, field = path.split("__")
+        (said[groups[0]] if groups else said)[field] = value
+    (tmp_path / "movielens.yaml").write_text(yaml.safe_dump(said))
+    with pytest.raises(ConfigurationError) as refusal:
+        pipelines.load("movielens", tmp_path)
+    for part in ["movielens.yaml", *names]:
+        assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("about: 2024-02-30\n", "day is out of range"),
+        ("seed: 1\nseed: 2\n", "seed twice"),
+        ("gate: {metric: mae, metric: rmse}\n", "metric twice"),
+        ("[" * 5000, ""),
+    ],
+)
+def test_a_file_that_is_hardly_yaml_costs_nobody_else_anything(tmp_path, text, found):
+    (tmp_path / "higgs.yaml").write_text((PIPELINES / "higgs.yaml").read_text())
+    (tmp_path / "odd.yaml").write_text(text)
+    readable, [wrong] = pipelines.load_readable(tmp_path)
+    assert list(readable) == ["higgs"]
+    assert "odd.yaml, field (file)" in str(wrong)
+    assert found in str(wrong)
 
 
 def test_everything_that_is_wrong_in_several_files_is_said_at_once(tmp_path):

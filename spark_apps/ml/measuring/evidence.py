@@ -103,7 +103,7 @@ def _interval_of_scores(counted: binary_scores.Scores, metric: Metric) -> Interv
 def _interval_of_errors(scored: DataFrame, spec: PipelineSpec) -> Interval:
     """The same for errors; blocks of rows that err alike are drawn together, as in the paired test."""
     metric, score, label = spec.gate.metric, F.col("score"), F.col(spec.label).cast("double")
-    loss = regression_errors.LOSSES[metric](score, label)
+    loss = regression_errors.LOSSES[metric](label, score)
     bucket = F.pmod(F.xxhash64(*paired.block(spec)), F.lit(_BUCKETS)).alias("bucket")
     sums = scored.groupBy(bucket).agg(F.sum(loss).alias("loss"), F.count("*").alias("rows")).orderBy("bucket")
     losses, rows = (sums.toPandas()[name].to_numpy(np.float64) for name in ("loss", "rows"))

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import MinuteSeries, RegularSeries
+from spark_apps.ml.measuring.regression_errors import LOSSES
 
 #: Two-sided 95 % of a normal distribution.
 _Z = 1.96
@@ -35,7 +36,8 @@ class Difference(BaseModel):
 
 
 def difference(rows: DataFrame, spec: PipelineSpec, ours: Column, theirs: Column) -> Difference:
-    """Compare two predictions of the label on all ``rows``: absolute errors of numbers, log losses of probabilities.
+    """Compare two predictions of the label on all ``rows``: errors by the gate's metric (squared ones for rmse), or log
+    losses of probabilities.
 
     Rows that follow each other err alike, so rows of a series count in blocks of ten minutes, or of a group's day: the
     difference of losses as in Diebold and Mariano (Journal of Business & Economic Statistics 13, 1995).
@@ -83,6 +85,6 @@ def block(spec: PipelineSpec) -> list[Column]:
 def _loss(prediction: Column, spec: PipelineSpec) -> Column:
     label = F.col(spec.label).cast("double")
     if spec.task == "regression":
-        return F.abs(prediction - label)
+        return LOSSES[spec.gate.metric](label, prediction)
     p = F.greatest(F.least(prediction, F.lit(1 - _LEAST)), F.lit(_LEAST))
     return -F.when(label == 1, F.log(p)).otherwise(F.log1p(-p))

@@ -1,6 +1,7 @@
 """Bootstrap intervals, subgroups and curves of a model, its pictures, and the card that shows them."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def test_errors_are_drawn_by_blocks_and_measured_by_site(spark):
     # A hundred days in two sites: the half width of 200 blocks is far above that of 9,600 rows.
     assert found.interval.high - found.interval.low > 0.1 * mean
     assert [point.x for point in found.curves["reliability"]] == sorted(p.x for p in found.curves["reliability"])
+
+
+@pytest.mark.spark
+def test_an_error_that_is_not_the_same_both_ways_is_drawn_as_it_is_measured(spark):
+    frame = spark.range(1920).selectExpr(
+        "'a' AS site", "to_timestamp('2014-01-01') + make_dt_interval(CAST(id / 96 AS INT)) AS starts_at",
+        "IF(id % 4 = 0, 10D, 0D) AS flow", "5D AS by_x",
+    )  # fmt: skip
+    asked = spec("uk_traffic")
+    gate = asked.gate.model_copy(update={"metric": "poisson_deviance"})
+    found = evidence.of(frame, "by_x", asked.model_copy(update={"gate": gate})).interval
+    # Of 10 forecast as 5 it is 2 (10 ln 2 - 5), of 0 it is 10; every day is alike.
+    assert (found.low, found.high) == pytest.approx([(20 * math.log(2) - 10 + 3 * 10) / 4] * 2)
 
 
 @pytest.mark.spark

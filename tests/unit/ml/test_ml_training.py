@@ -301,6 +301,16 @@ def test_a_transform_that_looks_ahead_stops_the_build(spark, monkeypatch):
         features.refuse_look_ahead(rows, features.build(rows, SPEC), SPEC)
 
 
+def test_two_models_are_compared_by_the_error_that_the_gate_asks_for(spark):
+    rows = [(datetime(2020, 1, 1, n // 60, n % 60, tzinfo=UTC), 100 if n % 10 == 0 else 0) for n in range(600)]
+    frame = spark.createDataFrame(rows, "minute_at timestamp, requests int")
+    ours, theirs = F.lit(10.0), F.lit(0.0)
+    squared = SPEC.model_copy(update={"gate": SPEC.gate.model_copy(update={"metric": "rmse"})})
+    # 9 in 10 are 10 worse and one in ten is 10 better; squared, 100 worse and 1,900 better.
+    assert paired.difference(frame, SPEC, ours, theirs).mean == pytest.approx(8.0)
+    assert paired.difference(frame, squared, ours, theirs).mean == pytest.approx(-100.0)
+
+
 def test_a_paired_test_is_what_a_hand_calculation_gives(spark):
     # Blocks of ten minutes: losses differ by -1 and -3 in the first, by -2 in the second.
     rows = [(minute(0), 10, 9.0, 8.0), (minute(9), 10, 10.0, 7.0), (minute(10), 10, 11.0, 13.0)]
