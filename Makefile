@@ -51,7 +51,7 @@ test-unit:
 test-spark:
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-lake test-ml
 
-SPARK_TESTS := -m "spark and not many and not long" --timeout 300 --timeout-method thread --durations 15
+SPARK_TESTS := -m "spark and not many and not long" --timeout 600 --timeout-method thread --durations 15
 
 test-lake:
 	timeout 2400 $(SPARK_PYTHON) -m pytest tests/unit/lake $(SPARK_TESTS)
