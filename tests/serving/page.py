@@ -6,16 +6,18 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from contracts.settings import Settings
+from contracts.settings import Ports, Settings
 from serving import api
 from serving.app import create_app
+from tests.serving.server import free_port
 
 Json = dict[str, Any]
 Get = Callable[..., Json]
 
 
 def client_of(lake: Path, **options: Any) -> TestClient:
-    settings = Settings(state=lake.parent)
+    # Ports of its own: a stack may be running on this machine, and its stream would answer.
+    settings = Settings(state=lake.parent, ports=Ports(base=free_port() - 20))
     assert settings.lake == lake
     return TestClient(create_app(api.Page(settings)), base_url="http://127.0.0.1", **options)
 
