@@ -179,7 +179,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(spark, monkeypatch)
 @pytest.mark.parametrize(("least", "part"), [(5.5, "train on"), (4.6, "judge on")])
 def test_a_part_without_likes_is_refused(spark, least, part):
     frame = spark.createDataFrame([(1, n, n, 5.0 if n < 2 else 4.5) for n in range(5)], ROWS)
-    asked = spec(features={**SAID["features"], "liked_from": least})
+    asked = spec(features={**SAID["features"], "liked_from": least, "bounds": [0.5, 6]})
     with pytest.raises(QualityGateError, match=f"no rating of {least} or more in the rows to {part}"):
         training.fit_and_rate(frame, splits.of(frame, asked), asked)
 
