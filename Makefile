@@ -34,7 +34,7 @@ lint: ## ruff, mypy strict, import contracts
 	$(ENV)/tools/bin/lint-imports
 
 test-fast: lint ## lint, and the tests that start no JVM
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not many and not long" --numprocesses 2 --dist loadfile
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not long" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
 test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-browser ## set-up, lint and every suite but the long ones
@@ -44,14 +44,14 @@ setup-for-tests:
 	@bin/millrace setup --browser
 
 test-unit:
-	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not many and not long"
+	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not long"
 
 # Two sessions beside each other, each in a process of its own: planning a query keeps one core busy. What hangs is ended
 # with the stacks of all threads: after a time limit inside a test, Python and the JVM no longer speak of the same call.
 test-spark:
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-lake test-ml
 
-SPARK_TESTS := -m "spark and not many and not long" --timeout 600 --timeout-method thread --durations 15
+SPARK_TESTS := -m "spark and not long" --timeout 600 --timeout-method thread --durations 15
 
 test-lake:
 	timeout 2400 $(SPARK_PYTHON) -m pytest tests/unit/lake $(SPARK_TESTS)

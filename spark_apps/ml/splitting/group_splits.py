@@ -1,9 +1,7 @@
 """Splits by time within each group: groups that were watched in different years are each cut at their own instant."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
-from functools import reduce
-from operator import or_
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,15 +76,14 @@ def unseen_by_both(frame: DataFrame, split: GroupSplit, champion: GroupSplit, *,
     """
     if not known_to(champion, split):
         return split
-    until = {part.group: part.last_at for part in champion.train_stretches}
-    group, at = F.col(split.grouped_by).cast("string"), F.col(split.ordered_by)
-    known = [(group == each.group) & (at <= F.lit(until[each.group])) for each in split.holdout_stretches
-             if each.group in until]  # fmt: skip
-    is_known = reduce(or_, known, F.lit(False))  # noqa: FBT003 - a literal of Spark
-    micros = F.unix_micros(at)
-    found = split.holdout(frame).where(~is_known).groupBy(group.alias("group")).agg(
-        F.min(micros).alias("left_first"), F.max(micros).alias("left_last"), F.count("*").alias("left_rows")
-    ).orderBy("group").collect()  # fmt: skip
+    until = {part.group: part.last_at + timedelta(microseconds=1) for part in champion.train_stretches}
+    unknown = tuple(
+        part.model_copy(update={"first_at": max(part.first_at, until.get(part.group, part.first_at))})
+        for part in split.holdout_stretches
+    )
+    rows = split.model_copy(update={"holdout_stretches": unknown}).holdout(frame)
+    instants = _instants(rows, split.grouped_by, split.ordered_by)
+    found = instants.groupBy("group").agg(*_bounds("left", F.lit(True))).orderBy("group").collect()  # noqa: FBT003
     narrowed = split.model_copy(update={"holdout_stretches": _stretches(found, "left")})
     return narrowed if narrowed.holdout_rows >= min_rows else split
 
@@ -122,7 +119,7 @@ def folds(frame: DataFrame, plan: FoldPlan, *, group: str, at: str) -> list[Grou
     A group that is too small for a part has no stretch in it. Rows of one instant stay together, in the part of the
     first of them. One pass over ``frame``; what comes back is a row for each group.
     """
-    instants = frame.select(F.col(group).cast("string").alias("group"), F.unix_micros(at).alias("at"))
+    instants = _instants(frame, group, at)
     whole = Window.partitionBy("group").rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     up_to_here = Window.partitionBy("group").orderBy("at").rowsBetween(Window.unboundedPreceding, Window.currentRow)
     ranked = instants.select("*", F.rank().over(up_to_here).alias("rank"), F.count("*").over(whole).alias("n"))
@@ -151,6 +148,11 @@ def folds(frame: DataFrame, plan: FoldPlan, *, group: str, at: str) -> list[Grou
         )
         for fold in range(plan.n_folds)
     ]
+
+
+def _instants(frame: DataFrame, group: str, at: str) -> DataFrame:
+    """Columns ``group``, as text, and ``at``, as microseconds."""
+    return frame.select(F.col(group).cast("string").alias("group"), F.unix_micros(at).alias("at"))
 
 
 def _rows_before(plan: FoldPlan, fold: int) -> Column:
