@@ -58,7 +58,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     )  # fmt: skip
     decision.write(args.decision)
     if not choice.promote:  # nothing is left to do for promote, which then need not even start
-        with tracking.connected(settings) as client:
+        with registry.alone(settings, spec.name, f"Keeping {spec.name}"), tracking.connected(settings) as client:
             registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
     return runs.Outcome(
         message=choice.reason, rows={"holdout": split.holdout_rows},

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
-from spark_apps.io import locks, ops, registry, runs, specs, tracking
+from spark_apps.io import ops, registry, runs, specs, tracking
 from spark_apps.io.pointers import Decision
 
 NAME = "promote"
@@ -20,13 +20,12 @@ def parse_args(argv: list[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outcome:
+def main(args: Namespace, settings: Settings, _spark: SparkSession) -> runs.Outcome:
     decision = Decision.read(args.decision, pipeline=args.pipeline.name)
     engine = ops.connect(settings.ops_database)
     # Two runs of one pipeline must not both believe that they replace the same champion.
-    lock = settings.locks / "models" / f"{decision.pipeline}.lock"
     with (
-        locks.exclusive(spark, lock, f"Promoting {decision.pipeline}", wait_s=60),
+        registry.alone(settings, decision.pipeline, f"Promoting {decision.pipeline}"),
         tracking.connected(settings) as client,
     ):
         is_new = registry.carry_out(client, engine, decision, run_key=runs.context_of(args).key)

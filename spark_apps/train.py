@@ -4,15 +4,18 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from contracts.errors import DependencyUnavailableError
 from contracts.settings import Settings
-from spark_apps.io import model_runs, ops, runs, session, snapshots, specs, tracking
+from spark_apps.io import model_runs, ops, outbox, runs, session, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Snapshot
+from spark_apps.io.registry import Version
 from spark_apps.ml import families, training
-from spark_apps.ml.fitted import CANDIDATE
+from spark_apps.ml.fitted import CANDIDATE, Fitted
 from spark_apps.ml.measuring import metrics
 from spark_apps.ml.splitting import splits
+from spark_apps.ml.splitting.splits import Bounds
 
 NAME = "train"
 
@@ -35,19 +38,16 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     if split is None or lacking:
         Candidate(pipeline=spec.name, status="not_enough_data", reason=lacking, snapshot=snapshot).write(args.candidate)
         return runs.Outcome(status="not_enough_data", message=lacking, rows={"snapshot": snapshot.rows})
-    # Before the fit: a training whose model cannot be kept is time lost.
-    with tracking.connected(settings) as client, session.checkpoints(spark, settings):
-        fitted = families.fit_and_rate(frame, split, spec)
-        origin = model_runs.origin(
-            spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=runs.context_of(args).key
-        )
-        version = model_runs.register(
-            client, settings, spec, fitted, split.train(frame), tags=origin, run_name=args.run_id
-        )
+    # Before the fit: waiting for MLflow costs less than keeping a model for it.
+    tracking.require_answer(settings)
+    with session.checkpoints(spark, settings):
+        fitted, origin = _fitted(frame, split, snapshot, args, settings)
+        version = _registered(fitted, origin, split.train(frame), args, settings)
     Candidate(
         pipeline=spec.name, status="registered", reason="", snapshot=snapshot, version=version.version,
         run_id=version.run_id, split=split,
     ).write(args.candidate)  # fmt: skip
+    outbox.remove(settings, spec.name, origin["run_key"])
     return runs.Outcome(
         rows={"train": split.train_rows, "holdout": split.holdout_rows},
         metrics=fitted.errors[CANDIDATE].numbers(),
@@ -58,6 +58,33 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
             "chosen": fitted.chosen, "trials": len(fitted.trials),
         },
     )  # fmt: skip
+
+
+def _fitted(
+    frame: DataFrame, split: Bounds, snapshot: Snapshot, args: Namespace, settings: Settings
+) -> tuple[Fitted, dict[str, str]]:
+    """The fit and the tags of its run: those of an earlier try that could not register them, or new ones."""
+    spec, run_key = args.pipeline, runs.context_of(args).key
+    asked = model_runs.asked(spec, snapshot, split, run_key=run_key)
+    kept = outbox.find(settings, spec.name, asked)
+    if kept:
+        return kept
+    fitted = families.fit_and_rate(frame, split, spec)
+    return fitted, model_runs.origin(spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=run_key)
+
+
+def _registered(
+    fitted: Fitted, origin: dict[str, str], inputs: DataFrame, args: Namespace, settings: Settings
+) -> Version:
+    """The new version; where MLflow has gone away, what was fitted is kept for the next try."""
+    try:
+        with tracking.connected(settings) as client:
+            return model_runs.register(
+                client, settings, args.pipeline, fitted, inputs, tags=origin, run_name=args.run_id
+            )
+    except DependencyUnavailableError as error:
+        kept = outbox.keep(settings, args.pipeline.name, fitted, origin)
+        raise outbox.waiting(error, args.pipeline.name, kept, args.run_id) from error
 
 
 if __name__ == "__main__":

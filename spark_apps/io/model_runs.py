@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contracts.errors import ConfigurationError
 from contracts.pipelines import PipelineSpec
 from contracts.settings import Settings
-from spark_apps.io.registry import CHALLENGER, Version
+from spark_apps.io.registry import CHALLENGER, STAGE, STAGES, Version
 from spark_apps.io.snapshots import Snapshot
 from spark_apps.io.tracking import MlflowClient, MlflowException, infer_signature, mlflow
 from spark_apps.ml.answers import PREDICTION
@@ -66,7 +66,7 @@ def register(
                 pip_requirements=[f"pyspark=={pyspark.__version__}", f"mlflow=={mlflow.__version__}"],
             )  # fmt: skip
     with redirect_stderr(io.StringIO()):  # it announces success on stderr
-        made = mlflow.register_model(info.model_uri, spec.name, tags={**tags, "stage": CHALLENGER})
+        made = mlflow.register_model(info.model_uri, spec.name, tags={**tags, STAGE: STAGES[CHALLENGER]})
     client.set_registered_model_alias(spec.name, CHALLENGER, str(made.version))
     return Version(name=spec.name, version=int(made.version), run_id=run.info.run_id, tags=tags)
 
@@ -85,18 +85,25 @@ def _log_card(spec: PipelineSpec, fitted: Fitted, tags: dict[str, str]) -> None:
         mlflow.log_text(model_card.page(spec, fitted, tags, pictures), "model_card.html")
 
 
+def asked(spec: PipelineSpec, snapshot: Snapshot, split: Bounds, *, run_key: str) -> dict[str, str]:
+    """Those of the tags below that are known before the fit: who fits what on which rows."""
+    return {
+        "run_key": run_key,
+        "spec_hash": spec.hash,
+        "snapshot": f"{snapshot.name}/{snapshot.hash}",
+        "split": split.model_dump_json(),
+    }
+
+
 def origin(
     spec: PipelineSpec, snapshot: Snapshot, split: Bounds, fitted: Fitted, *, revision: str, run_key: str
 ) -> dict[str, str]:
     """Tags of run and version: everything that is needed to make the same model again, and its errors."""
     return {
-        "run_key": run_key,
+        **asked(spec, snapshot, split, run_key=run_key),
         "git_revision": revision,
-        "spec_hash": spec.hash,
         "seed": str(spec.seed),
-        "snapshot": f"{snapshot.name}/{snapshot.hash}",
         "snapshot_provenance": json.dumps(snapshot.provenance, sort_keys=True),
-        "split": split.model_dump_json(),
         "fit_partitions": str(spec.fit_partitions),
         "algorithm": json.dumps({"name": fitted.algorithm, **fitted.chosen}),
         "columns": json.dumps(fitted.columns),

@@ -1,18 +1,19 @@
-"""Every decision about a model: versions and aliases in MLflow, the promotion ledger in the ops database."""
+"""Every decision about a model, carried out: versions and aliases in MLflow, a row in the promotion ledger."""
 
-import getpass
 import json
-import os
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import JSON, Column, Engine, Integer, String, Table, Text, insert, select, update
+from sqlalchemy import Engine
 
 from contracts.errors import ConfigurationError, QualityGateError
 from contracts.pipelines import PipelineSpec
-from spark_apps.io.ops import UtcDateTime, metadata
-from spark_apps.io.pointers import Decision
+from contracts.settings import Settings
+from spark_apps.io import ledger, locks
+from spark_apps.io.ledger import Entry
+from spark_apps.io.pointers import Decision, Snapshot
 from spark_apps.io.tracking import MlflowClient, MlflowException
 from spark_apps.ml.choosing import Rated
 from spark_apps.ml.measuring.metrics import Measures
@@ -22,23 +23,11 @@ from spark_apps.ml.splitting.splits import Bounds
 
 CHALLENGER, CHAMPION, ARCHIVED = "challenger", "champion", "archived"
 
-promotions = Table(
-    "promotions",
-    metadata,
-    Column("decision", String(64), primary_key=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("pipeline", String(200), nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("action", String(10), nullable=False),
-    Column("from_version", Integer),
-    Column("to_version", Integer),
-    Column("why", Text, nullable=False),
-    Column("evidence", JSON, nullable=False),
-    Column("run_key", String(500), nullable=False),
-    Column("who", String(200), nullable=False),
-    #: Null while a promotion is written down and the aliases are not moved yet.
-    Column("applied_at", UtcDateTime),
-)
+#: How long one change of a champion waits for another to end, in seconds.
+WAIT_S = 60
+#: The tag of a version, for people: what registries have always called the stages that the aliases name.
+STAGE = "stage"
+STAGES = {CHALLENGER: "Staging", CHAMPION: "Production", ARCHIVED: "Archived"}
 
 
 class Version(BaseModel):
@@ -65,6 +54,16 @@ class Version(BaseModel):
     def split(self) -> Bounds:
         """Which rows it was fitted on."""
         return splits.from_json(self.tags["split"])
+
+    @property
+    def missing(self) -> dict[str, float]:
+        """Share of rows without a value, by column, among all that its snapshot was chosen from."""
+        return dict(json.loads(self.tags["snapshot_provenance"]).get("missing", {}))
+
+    def snapshot(self, spec: PipelineSpec) -> Snapshot:
+        """What it was trained and judged on."""
+        name, digest = self.tags["snapshot"].split("/")
+        return Snapshot(name=name, hash=digest, rows=0, path="", key=spec.key)
 
     def can_answer(self, spec: PipelineSpec, columns: list[str]) -> bool:
         """Whether it was trained for the same question, and its columns are among these and mean the same."""
@@ -117,63 +116,94 @@ def rated(
     )  # fmt: skip
 
 
+def alone(settings: Settings, pipeline: str, attempted: str) -> AbstractContextManager[None]:
+    """Keep other processes from moving the aliases of this pipeline; LockHeldError after ``WAIT_S``."""
+    # Aliases are moved by this process, so it holds the lock itself: no session is needed.
+    return locks.exclusive(None, settings.locks / "models" / f"{pipeline}.lock", attempted, wait_s=WAIT_S)
+
+
 def carry_out(client: MlflowClient, engine: Engine, decision: Decision, *, run_key: str) -> bool:
-    """Carry out a decision and write it into the ledger, once; False where that has been done before.
+    """Carry out a decision and write it into the ledger, once; False where that has been done before. Call it alone.
 
     A promotion is written down, then the aliases move, then it is marked as applied: a crash between is finished by
     the next try. It is refused when another version became champion since the decision was made.
     """
-    known = ledger_entry(engine, decision)
-    if known and known["applied_at"]:
+    known = ledger.find(engine, decision.id)
+    if known and known.applied_at:
         return False
-    name = decision.pipeline
+    if decision.promote:
+        settle(client, engine, decision.pipeline)
+        _require_grounds(client, decision)
+    entry = known or ledger.write(engine, _entry(decision, run_key))
+    if decision.promote:
+        apply(client, engine, entry)
+        return True
+    _archive_loser(client, decision)
+    ledger.mark_applied(engine, entry)
+    return True
+
+
+def settle(client: MlflowClient, engine: Engine, pipeline: str) -> Entry | None:
+    """Finish the change that a crash left half done after its alias had moved, and return its row. Call it alone."""
+    now = by_alias(client, pipeline, CHAMPION)
+    for entry in ledger.unfinished(ledger.history(engine, pipeline)):
+        if now and now.version == entry.to_version:
+            apply(client, engine, entry)
+            return entry
+    return None
+
+
+def apply(client: MlflowClient, engine: Engine, entry: Entry) -> None:
+    """Make the champion what the ledger's row says, then mark the row; doing it again changes nothing."""
+    name, old, new = entry.pipeline, entry.from_version, str(entry.to_version)
+    # The old version's tag goes first, so that no two are in Production; the alias itself can only be at one.
+    if old not in (None, entry.to_version):
+        _archive(client, name, int(old or 0))
+        client.set_registered_model_alias(name, ARCHIVED, str(old))
+    client.set_registered_model_alias(name, CHAMPION, new)
+    client.set_model_version_tag(name, new, STAGE, STAGES[CHAMPION])
+    _drop_challenger(client, name, int(new))
+    ledger.mark_applied(engine, entry)
+
+
+def _require_grounds(client: MlflowClient, decision: Decision) -> None:
+    """QualityGateError unless the decision is about the present champion and says what it rests on."""
+    name, to_version = decision.pipeline, decision.candidate_version
+    if to_version is None or not decision.evidence:
+        raise QualityGateError(
+            f"Promoting version {to_version} of {name}", found="a decision without candidate_version, or evidence",
+            required="both: a champion without evidence cannot be explained later",
+            next_step="Evaluate the candidate, or write down in evidence what the decision rests on.",
+        )  # fmt: skip
     now = by_alias(client, name, CHAMPION)
     current = now.version if now else None
-    to_version = decision.candidate_version if decision.promote else decision.champion_version
-    if decision.promote and current not in (decision.champion_version, to_version):
+    if current not in (decision.champion_version, to_version):
         raise QualityGateError(
             f"Promoting version {to_version} of {name}", found=f"champion {current}",
             required=f"champion {decision.champion_version}, which the candidate was compared with",
             next_step="Evaluate the candidate again.",
         )  # fmt: skip
-    if not known:
-        entry = {
-            "decision": decision.id, "at": datetime.now(UTC), "pipeline": decision.pipeline, "model": name,
-            "action": "promote" if decision.promote else "keep", "from_version": decision.champion_version,
-            "to_version": to_version, "why": decision.reason, "evidence": decision.evidence, "run_key": run_key,
-            "who": _who(),
-        }  # fmt: skip
-        with engine.begin() as connection:
-            connection.execute(insert(promotions).values(**entry))
-    if decision.promote:
-        _move_champion(client, decision)
-    elif decision.candidate_version not in (None, decision.champion_version):
-        _archive(client, name, int(decision.candidate_version or 0))
-    with engine.begin() as connection:
-        done = update(promotions).where(promotions.c.decision == decision.id).values(applied_at=datetime.now(UTC))
-        connection.execute(done)
-    return True
+    by_number(client, name, to_version)
 
 
-def ledger_entry(engine: Engine, decision: Decision) -> dict[str, Any] | None:
-    """The ledger's row about this decision."""
-    with engine.connect() as connection:
-        row = connection.execute(select(promotions).where(promotions.c.decision == decision.id)).mappings().first()
-    return dict(row) if row else None
+def _entry(decision: Decision, run_key: str) -> Entry:
+    return Entry(
+        decision=decision.id, at=datetime.now(UTC), pipeline=decision.pipeline, model=decision.pipeline,
+        action="promote" if decision.promote else "keep", from_version=decision.champion_version,
+        to_version=decision.candidate_version if decision.promote else decision.champion_version,
+        why=decision.reason, evidence=decision.evidence, run_key=run_key, who=ledger.who(),
+    )  # fmt: skip
 
 
-def _move_champion(client: MlflowClient, decision: Decision) -> None:
-    name, version = decision.pipeline, str(decision.candidate_version)
-    if decision.champion_version is not None:
-        _archive(client, name, decision.champion_version)
-        client.set_registered_model_alias(name, ARCHIVED, str(decision.champion_version))
-    client.set_registered_model_alias(name, CHAMPION, version)
-    client.set_model_version_tag(name, version, "stage", CHAMPION)
-    _drop_challenger(client, name, int(version))
+def _archive_loser(client: MlflowClient, decision: Decision) -> None:
+    """The candidate that was not chosen; not where it is the champion, by a rollback in the meantime for instance."""
+    now = by_alias(client, decision.pipeline, CHAMPION)
+    if decision.candidate_version not in (None, decision.champion_version, now and now.version):
+        _archive(client, decision.pipeline, int(decision.candidate_version or 0))
 
 
 def _archive(client: MlflowClient, name: str, version: int) -> None:
-    client.set_model_version_tag(name, str(version), "stage", ARCHIVED)
+    client.set_model_version_tag(name, str(version), STAGE, STAGES[ARCHIVED])
     _drop_challenger(client, name, version)
 
 
@@ -186,10 +216,3 @@ def _drop_challenger(client: MlflowClient, name: str, version: int) -> None:
 
 def _version(found: Any) -> Version:  # noqa: ANN401 - MLflow's entity
     return Version(name=found.name, version=int(found.version), run_id=str(found.run_id), tags=dict(found.tags))
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

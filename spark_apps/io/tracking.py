@@ -30,19 +30,22 @@ from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.models import infer_signature  # noqa: E402
 
 #: Whatever the project uses of MLflow comes from here, so that it is imported after its environment is set.
-__all__ = ["MlflowClient", "MlflowException", "connected", "infer_signature", "mlflow"]
+__all__ = ["MlflowClient", "MlflowException", "connected", "infer_signature", "mlflow", "require_answer"]
 
 for _chatty in ("mlflow", "alembic"):
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 # It misses pip, which an environment made by uv does not have.
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
+#: Of a server that went away while it was asked; every step finishes or repeats what an earlier try of it began.
+_HALF_DONE = "What had begun is finished when the same is run again."
+
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[MlflowClient]:
     """MLflow of ``settings`` for the block; a server that does not answer is a DependencyUnavailableError."""
     uri = settings.tracking_uri
-    _require_answer(uri)
+    require_answer(settings)
     mlflow.set_tracking_uri(uri)
     try:
         yield MlflowClient(uri)
@@ -57,18 +60,23 @@ def connected(settings: Settings) -> Iterator[MlflowClient]:
         raise
 
 
-def _require_answer(uri: str) -> None:
+def require_answer(settings: Settings) -> None:
+    """DependencyUnavailableError unless the server of ``settings`` answers now."""
+    _require_answer(settings.tracking_uri, changed="Nothing was changed.")
+
+
+def _require_answer(uri: str, changed: str = _HALF_DONE) -> None:
     if not uri.startswith("http"):
         return
     try:
         requests.get(f"{uri}/health", timeout=5).raise_for_status()
     except requests.RequestException as error:
-        raise _unavailable(uri, str(error)) from error
+        raise _unavailable(uri, str(error), changed) from error
 
 
-def _unavailable(uri: str, found: str) -> DependencyUnavailableError:
+def _unavailable(uri: str, found: str, changed: str = _HALF_DONE) -> DependencyUnavailableError:
     return DependencyUnavailableError(
         "Talking to MLflow", found=found, required=f"an answer from {uri}",
         next_step="Look at bin/millrace status and bin/millrace logs mlflow, then try again.",
-        changed="No alias of a model was moved.",
+        changed=changed,
     )  # fmt: skip

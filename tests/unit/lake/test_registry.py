@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
-from sqlalchemy import select
 
 from contracts import pipelines
 from contracts.errors import ConfigurationError, DependencyUnavailableError, QualityGateError
 from contracts.settings import Settings
-from spark_apps.io import model_runs, ops, registry, specs, tracking
+from spark_apps.io import ledger, model_runs, ops, registry, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision, Snapshot
-from spark_apps.io.registry import ARCHIVED, CHALLENGER, CHAMPION
+from spark_apps.io.registry import ARCHIVED, CHALLENGER, CHAMPION, STAGE
 from spark_apps.ml import features, training
 from spark_apps.ml.answers import PREDICTION
 from spark_apps.ml.splitting import splits
@@ -77,11 +76,8 @@ def aliases(settings: Settings, name: str) -> dict[str, int]:
     return {alias: version.version for alias, version in found.items() if version}
 
 
-def ledger(settings: Settings, name: str) -> list[dict]:
-    table = registry.promotions
-    with ops.connect(settings.ops_database).connect() as connection:
-        rows = connection.execute(select(table).where(table.c.pipeline == name).order_by(table.c.at)).mappings()
-        return [dict(row) for row in rows]
+def written(settings: Settings, name: str) -> list[ledger.Entry]:
+    return ledger.history(ops.connect(settings.ops_database), name)
 
 
 @pytest.mark.spark
@@ -98,7 +94,7 @@ def test_a_registered_model_says_where_it_came_from_and_predicts_the_same(shared
         table = json.loads(Path(client.download_artifacts(version.run_id, "metrics.json")).read_text())
         loaded = model_runs.load(shared, found)
     assert found.tags["snapshot"] == f"{SPEC.snapshot_name}/{SNAPSHOT.hash}"
-    assert (found.tags["git_revision"], found.tags["seed"], found.tags["stage"]) == ("abc", "20", CHALLENGER)
+    assert (found.tags["git_revision"], found.tags["seed"], found.tags[STAGE]) == ("abc", "20", "Staging")
     assert found.tags["spec_hash"] == SPEC.model_copy(update={"name": "origin"}).hash
     assert json.loads(found.tags["snapshot_provenance"]) == {"table_version": 3}
     assert (found.split, found.columns) == (split, fitted.columns)
@@ -146,15 +142,15 @@ def test_promotions_move_the_aliases_and_write_the_ledger_once(shared, trained):
     # An old decision that is carried out again must not bring the old champion back.
     assert not carried_out(shared, first)
     assert aliases(shared, name) == {CHAMPION: 2, ARCHIVED: 1}
-    entries = ledger(shared, name)
-    assert [(e["action"], e["from_version"], e["to_version"]) for e in entries] == [
+    entries = written(shared, name)
+    assert [(e.action, e.from_version, e.to_version) for e in entries] == [
         ("promote", None, 1),
         ("promote", 1, 2),
     ]
-    assert {(e["why"], e["run_key"], e["evidence"]["mae"]) for e in entries} == {("because", "dag/run/promote/-1", 1.5)}
-    assert all(e["who"] and e["applied_at"] >= e["at"] for e in entries)
+    assert {(e.why, e.run_key, e.evidence["mae"]) for e in entries} == {("because", "dag/run/promote/-1", 1.5)}
+    assert all(e.who and e.applied_at >= e.at for e in entries)
     with tracking.connected(shared) as client:
-        assert [registry.by_number(client, name, v).tags["stage"] for v in (1, 2)] == [ARCHIVED, CHAMPION]
+        assert [registry.by_number(client, name, v).tags[STAGE] for v in (1, 2)] == ["Archived", "Production"]
 
 
 @pytest.mark.spark
@@ -168,8 +164,8 @@ def test_a_candidate_that_was_not_chosen_is_archived_and_written_down(shared, tr
     # The champion asked about itself: it stays what it is.
     assert carried_out(shared, decided(name, 1, 1, promote=False))
     with tracking.connected(shared) as client:
-        assert [registry.by_number(client, name, v).tags["stage"] for v in (1, 2)] == [CHAMPION, ARCHIVED]
-    assert [(e["action"], e["to_version"]) for e in ledger(shared, name)] == [("promote", 1), ("keep", 1), ("keep", 1)]
+        assert [registry.by_number(client, name, v).tags[STAGE] for v in (1, 2)] == ["Production", "Archived"]
+    assert [(e.action, e.to_version) for e in written(shared, name)] == [("promote", 1), ("keep", 1), ("keep", 1)]
 
 
 @pytest.mark.spark
@@ -182,7 +178,7 @@ def test_a_decision_about_another_champion_is_refused(shared, trained):
     with pytest.raises(QualityGateError, match="found champion 2; required champion 1"):
         carried_out(shared, decided(name, 3, 1, promote=True))
     assert aliases(shared, name)[CHAMPION] == 2
-    assert len(ledger(shared, name)) == 2
+    assert len(written(shared, name)) == 2
 
 
 @pytest.mark.spark
@@ -191,13 +187,13 @@ def test_a_promotion_that_crashed_between_ledger_and_alias_is_finished_by_the_ne
     registered(shared, trained, name)
     decision = decided(name, 1, None, promote=True)
     with monkeypatch.context() as planted:
-        planted.setattr(registry, "_move_champion", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        planted.setattr(registry, "apply", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
         with pytest.raises(RuntimeError, match="killed"):
             carried_out(shared, decision)
-    assert (aliases(shared, name), ledger(shared, name)[0]["applied_at"]) == ({CHALLENGER: 1}, None)
+    assert (aliases(shared, name), written(shared, name)[0].applied_at) == ({CHALLENGER: 1}, None)
     assert carried_out(shared, decision)
     assert aliases(shared, name) == {CHAMPION: 1}
-    assert [e["applied_at"] is None for e in ledger(shared, name)] == [False]
+    assert [e.applied_at is None for e in written(shared, name)] == [False]
 
 
 def test_no_champion_is_none_and_not_an_error(shared):
@@ -206,9 +202,7 @@ def test_no_champion_is_none_and_not_an_error(shared):
 
 def test_nothing_to_decide_is_kept_without_a_model(shared):
     assert carried_out(shared, decided("empty", None, None, promote=False))
-    assert [(e["action"], e["from_version"], e["to_version"]) for e in ledger(shared, "empty")] == [
-        ("keep", None, None)
-    ]
+    assert [(e.action, e.from_version, e.to_version) for e in written(shared, "empty")] == [("keep", None, None)]
 
 
 def test_a_server_that_is_down_is_named_at_once(settings):

@@ -1,0 +1,1 @@
+"""Commands of people that need Spark's packages and no session: `millrace registry`."""
