@@ -16,6 +16,23 @@ def asset(dataset: str) -> Asset:
     return Asset(name=dataset, uri=f"millrace://lake/{dataset.replace('.', '/')}", group="millrace")
 
 
+def drift_asset(pipeline: str) -> Asset:
+    """Its event means that the pipeline's champion no longer fits the rows that come in, and that it should train."""
+    return Asset(name=f"drift/{pipeline}", uri=f"millrace://drift/{pipeline}", group="millrace")
+
+
+def candidate_asset(pipeline: str) -> Asset:
+    """Its event means that a candidate passed the gate, and that a person must say whether it becomes champion."""
+    return Asset(name=f"candidate/{pipeline}", uri=f"millrace://candidate/{pipeline}", group="millrace")
+
+
+def emit(context: Any, outlet: Asset, extra: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - Airflow's context
+    """Give the event that ``outlet`` gets from the running task its ``extra``, and log it."""
+    context["outlet_events"][outlet].extra = extra
+    log.info("asset=%s %s", outlet.name, " ".join(f"{key}={value}" for key, value in extra.items()))
+    return extra
+
+
 def announce(dataset: str, judged_by: str = "validate") -> Any:  # noqa: ANN401 - what a decorated task returns is Airflow's affair
     """The task ``announce``. An outlet fires on every success, so it is a task of its own, after all that may fail.
 
@@ -24,7 +41,7 @@ def announce(dataset: str, judged_by: str = "validate") -> Any:  # noqa: ANN401 
     outlet = asset(dataset)
 
     @task(task_id="announce", outlets=[outlet])
-    def emit() -> dict[str, Any]:
+    def announced() -> dict[str, Any]:
         context = get_current_context()
         run = context["dag_run"]
         window = Window.read(run_folder(run.dag_id, run.run_id) / "window.json")
@@ -36,8 +53,6 @@ def announce(dataset: str, judged_by: str = "validate") -> Any:  # noqa: ANN401 
             "table_version": judged["facts"]["table_versions"][dataset],
             "verdict": judged["facts"]["verdicts"][dataset],
         }
-        context["outlet_events"][outlet].extra = extra
-        log.info("asset=%s %s", dataset, " ".join(f"{key}={value}" for key, value in extra.items()))
-        return extra
+        return emit(context, outlet, extra)
 
-    return emit()
+    return announced()

@@ -12,6 +12,7 @@ from contracts.errors import PlatformError
 from contracts.pipelines import PipelineSpec
 from contracts.results import RunResult
 from contracts.windows import TableVersion, Window
+from dags.operators import drift
 from dags.operators.runs import run_folder
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
             about(folder), trainings(folder), run.run_after, spec_hash=spec.hash,
             cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
         )  # fmt: skip
+        reason = with_drift(reason, drift.reasons(run.consumed_asset_events, spec.name))
         log.info("retrain=%s reason=%s", due, reason)
         context["ti"].xcom_push(key="reason", value=reason)
         return due
@@ -77,6 +79,15 @@ def is_due(
     if trained and not earlier:
         return True, f"nothing was trained on {rows} since the pipeline's file was changed"
     return True, f"nothing was trained on {rows}"
+
+
+def with_drift(reason: str, announced: list[str]) -> str:
+    """``reason`` with why drift was ``announced``, by each event that started the run.
+
+    Drift makes no training due that is not: once for the same rows, and not within the cool-down.
+    """
+    quoted = " ".join(dict.fromkeys(announced))
+    return f"drift was announced ({quoted}): {reason}" if announced else reason
 
 
 def about(folder: Path) -> str:

@@ -103,13 +103,14 @@ def _from_params(first: str | None, last: str | None) -> Window:
 
 
 def _from_events(events: Iterable[Any]) -> tuple[date, date]:
-    """The days of all events together: Airflow folds several events into one run."""
+    """The days of all events together, of data and of drift: Airflow folds several events into one run."""
     extras = [event.extra for event in events]
     try:
         days = [(date.fromisoformat(extra["first_day"]), date.fromisoformat(extra["last_day"])) for extra in extras]
     except (KeyError, TypeError, ValueError) as error:
         raise AirflowFailException(
             f"Resolving the window: found asset events {extras}; required first_day and last_day in each. Nothing was "
-            "changed. Let access_log_daily announce the data, or trigger this DAG by hand with both days."
+            "changed. Let access_log_daily announce the data, or drift_check_<pipeline> the drift; or trigger this DAG "
+            "by hand with both days."
         ) from error
     return min(first for first, _ in days), max(last for _, last in days)

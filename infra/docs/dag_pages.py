@@ -42,22 +42,26 @@ def _section(dag: Any) -> str:  # noqa: ANN401 - Airflow is not installed where 
     }
     lines = ["", f"## {dag.dag_id}", "", text, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items() if value]
-    lines += ["", "| parameter | default | allowed | |", "|---|---|---|---|", *map(_param, dag.params.items())]
+    if dag.params:
+        lines += ["", "| parameter | default | allowed | |", "|---|---|---|---|", *map(_param, dag.params.items())]
     lines += ["", "| task | does | profile | time limit | runs when |", "|---|---|---|---|---|"]
     lines += map(_task, _in_order(dag))
     return "\n".join(lines) + "\n"
 
 
 def _schedule(timetable: Any) -> str:  # noqa: ANN401 - as above
-    inner = getattr(timetable, "timetable", timetable)
-    kind = "for the days that have ended" if "Interval" in type(inner).__name__ else "for the moment"
-    zone = str(inner.timezone)
-    starts = f"`{inner.expression}`{'' if zone == 'UTC' else f' in {zone}'}, {kind}"
     condition = getattr(timetable, "asset_condition", None)
+    clock = getattr(timetable, "timetable", None if condition is not None else timetable)
+    starts = [] if clock is None else [_by_clock(clock)]
     if condition is not None:
-        names = ", ".join(f"`{asset.name}`" for asset in condition.objects)
-        starts += f"; on the asset {names}"
-    return starts
+        starts.append("on the asset " + " or ".join(f"`{asset.name}`" for asset in condition.objects))
+    return "; ".join(starts)
+
+
+def _by_clock(timetable: Any) -> str:  # noqa: ANN401 - as above
+    kind = "for the days that have ended" if "Interval" in type(timetable).__name__ else "for the moment"
+    zone = str(timetable.timezone)
+    return f"`{timetable.expression}`{'' if zone == 'UTC' else f' in {zone}'}, {kind}"
 
 
 def _deadlines(dag: Any) -> list[Any]:  # noqa: ANN401 - as above
@@ -77,11 +81,13 @@ def _param(item: tuple[str, Any]) -> str:
 
 def _task(task: Any) -> str:  # noqa: ANN401 - as above
     application = getattr(task, "application", "")
-    does, profile = "Python in Airflow", ""
+    does, profile = "asks a person" if task.task_type == "ApprovalOperator" else "Python in Airflow", ""
     if application:
         does, profile = f"`spark_apps/{Path(application).name}`", f"`{task.profile}`"
     rule = task.trigger_rule.value.replace("_", " ")
-    return f"| `{task.task_id}` | {does} | {profile} | {_duration(task.execution_timeout)} | {rule} |"
+    # What a person is given to answer is not the limit of a process.
+    limit = _duration(getattr(task, "response_timeout", None) or task.execution_timeout)
+    return f"| `{task.task_id}` | {does} | {profile} | {limit} | {rule} |"
 
 
 def _in_order(dag: Any) -> list[Any]:  # noqa: ANN401 - as above

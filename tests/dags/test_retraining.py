@@ -1,12 +1,15 @@
 """When a training is due, judged from the run results of earlier runs."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from contracts.pipelines import load_all
 from contracts.results import RunContext, RunResult
 from contracts.windows import Window
+from dags.operators import retraining
+from dags.operators.announcements import asset, drift_asset
 from dags.operators.retraining import Training, force_param, is_due, trainings
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -107,6 +110,63 @@ def test_a_damaged_run_folder_is_left_out_and_logged(runs, caplog):
     leave(runs, "good")
     assert [training.run for training in trainings(mine)] == ["good"]
     assert "broken" in caplog.text
+
+
+@pytest.fixture
+def should_retrain(dag_bag, runs, monkeypatch):
+    """Ask the task of the run ``retrain_x/mine`` for the pipeline access_log_volume: its answer and its reason."""
+
+    def ask(*events, force=False):
+        WINDOW.write(runs / "retrain_x" / "mine" / "window.json")
+        run = SimpleNamespace(dag_id="retrain_x", run_id="mine", run_after=NOW, consumed_asset_events=list(events))
+        pushed = {}
+        ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+        context = {"dag_run": run, "ti": ti, "params": {"force": force}}
+        monkeypatch.setattr(retraining, "get_current_context", lambda: context)
+        return dag_bag.dags["retrain_access_log_volume"].get_task("should_retrain").python_callable(), pushed["reason"]
+
+    return ask
+
+
+def event(of, **extra):
+    return SimpleNamespace(asset=SimpleNamespace(name=of.name), extra=extra)
+
+
+DRIFT = event(drift_asset("access_log_volume"), reason="requests shifted by 0.210.")
+DATA = event(asset("silver.access_log"), verdict="7")
+
+
+def test_a_training_after_drift_says_so_and_quotes_why(should_retrain):
+    due, reason = should_retrain(DRIFT)
+    assert due
+    assert reason == (
+        "drift was announced (requests shifted by 0.210.): nothing was trained on 2026-11-01 to 2026-11-19"
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "hours_ago", "why"), [(WINDOW, 1000, "already trained on"), (OTHER, 5.9, "less than 6:00:00 ago")]
+)
+def test_drift_trains_neither_the_same_rows_again_nor_within_the_cool_down(
+    should_retrain, runs, window, hours_ago, why
+):
+    leave(runs, "other", window=window, hours_ago=hours_ago)
+    due, reason = should_retrain(DRIFT)
+    assert not due
+    assert reason.startswith("drift was announced (requests shifted by 0.210.): ")
+    assert why in reason
+    assert should_retrain(DRIFT, force=True)[0]
+
+
+def test_other_events_and_the_drift_of_another_pipeline_are_no_drift(should_retrain):
+    other = event(drift_asset("higgs"), reason="m_bb shifted")
+    for events in [(), (DATA,), (DATA, other)]:
+        assert should_retrain(*events) == (True, "nothing was trained on 2026-11-01 to 2026-11-19")
+
+
+def test_the_same_reason_is_quoted_once_and_an_event_without_one_is_drift_too(should_retrain):
+    _, reason = should_retrain(DRIFT, DATA, DRIFT, event(drift_asset("access_log_volume")))
+    assert reason.startswith("drift was announced (requests shifted by 0.210. no reason given): ")
 
 
 def test_the_form_takes_force_only_as_yes_or_no():

@@ -14,7 +14,12 @@ from dags.operators.alerts import FailureAlert
 from dags.operators.spark import POOL, SparkApplication
 from tests.dags.home import REPOSITORY
 
-EXPECTED = {"access_log_daily", "stream_watchdog", *(f"retrain_{name}" for name in load_all())}
+SPECS = load_all()
+EXPECTED = {
+    "access_log_daily", "stream_watchdog", *(f"retrain_{name}" for name in SPECS),
+    *(f"drift_check_{name}" for name, spec in SPECS.items() if spec.drift),
+    *(f"promote_{name}" for name, spec in SPECS.items() if spec.promotion == "ask"),
+}  # fmt: skip
 
 
 def test_every_file_parses(dag_bag):
@@ -27,9 +32,13 @@ def dag(request, dag_bag):
     return dag_bag.dags[request.param]
 
 
+def family(dag):
+    """Name of its file, which a family of DAGs shares."""
+    return re.sub(r".*/(\w+)\.py$", r"\1", dag.fileloc)
+
+
 def test_an_id_is_the_file_name_and_for_a_family_the_pipeline_too(dag):
-    stem = re.sub(r".*/(\w+)\.py$", r"\1", dag.fileloc)
-    assert dag.dag_id == stem or dag.dag_id in {f"{stem}_{name}" for name in load_all()}
+    assert dag.dag_id == family(dag) or dag.dag_id in {f"{family(dag)}_{name}" for name in SPECS}
 
 
 def test_the_page_says_what_it_produces_for_whom_and_when_it_fails(dag):
@@ -45,7 +54,8 @@ def test_tags_name_one_workload_and_one_tier(dag):
 
 
 def test_the_runbook_exists_and_the_page_names_it(dag):
-    path = f"docs/runbooks/{dag.dag_id}.md"
+    # Trainings differ by what they are about; what ends a check or a promotion is the same for every pipeline.
+    path = f"docs/runbooks/{dag.dag_id if family(dag) == 'retrain' else family(dag)}.md"
     assert path in dag.doc_md
     assert (REPOSITORY / path).is_file()
 
@@ -90,9 +100,10 @@ def test_datasets_that_tasks_name_exist_and_have_a_suite(dag):
                 assert (REPOSITORY / "expectations" / f"{name}.yaml").is_file()
 
 
-def test_assets_are_datasets(dag):
+def test_assets_are_datasets_drift_and_candidates(dag):
     names = {outlet.name for task in dag.tasks for outlet in task.outlets}
-    assert names <= {dataset.name for dataset in DATASETS.values()}
+    of_pipelines = {f"{kind}/{name}" for kind in ("drift", "candidate") for name in SPECS}
+    assert names <= {dataset.name for dataset in DATASETS.values()} | of_pipelines
 
 
 def test_no_template_asks_for_a_date(dag):
@@ -104,8 +115,8 @@ def test_no_template_asks_for_a_date(dag):
 def test_what_a_run_is_about_is_resolved_first(dag):
     if dag.dag_id == "stream_watchdog":
         return
-    whole = {f"retrain_{name}" for name, spec in load_all().items() if not spec.is_daily}
-    first = "resolve_version" if dag.dag_id in whole else "resolve_window"
+    pipeline = dag.dag_id.removeprefix(f"{family(dag)}_")
+    first = "resolve_version" if pipeline in SPECS and not SPECS[pipeline].is_daily else "resolve_window"
     assert [task.task_id for task in dag.roots] == [first]
 
 

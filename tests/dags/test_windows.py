@@ -89,6 +89,16 @@ def test_an_event_that_covers_more_than_the_reach_is_not_cut():
     assert window_of(asked, NO_DAYS, reach_days=3) == days("2026-11-01", "2026-11-10", "asset")
 
 
+def test_drift_names_its_days_as_data_do_and_the_training_reaches_back_from_them():
+    found = {"pipeline": "access_log_volume", "state": "drift", "reason": "requests shifted", "champion_version": 4}
+    drift = found | {"first_day": "2026-11-19", "last_day": "2026-11-19"}
+    asked = run("asset_triggered", drift)
+    assert window_of(asked, NO_DAYS, reach_days=28) == days("2026-10-23", "2026-11-19", "asset")
+    data = {"first_day": "2026-11-20", "last_day": "2026-11-20", "verdict": "7"}
+    both = run("asset_triggered", drift, data)
+    assert window_of(both, NO_DAYS) == days("2026-11-19", "2026-11-20", "asset")
+
+
 @pytest.mark.parametrize("extra", [{}, {"first_day": "2026-11-09"}, {"first_day": "x", "last_day": "y"}])
 def test_an_event_without_days_fails_at_once_and_says_what_is_missing(extra):
     with pytest.raises(AirflowFailException, match="required first_day and last_day in each"):
