@@ -8,7 +8,7 @@ TOOLS_PYTHON := $(ENV)/tools/bin/python
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status lint test-fast test test-unit test-spark test-lake test-ml test-dags test-serving test-services test-browser test-long test-faults bench-stream bench-training workloads golden docs
+.PHONY: help setup demo up down status lint test-fast test test-unit test-spark test-lake test-ml test-dags test-serving test-services test-browser test-long test-faults bench-stream bench-training bench-drift workloads golden docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,10 +88,15 @@ workloads: setup ## train and evaluate the pipelines on the shipped samples; ONL
 bench-training: setup ## parallel search, a million rows, ten thousand columns, unequal classes; PARTS="search rows"
 	$(SPARK_PYTHON) benchmarks/training.py $(PARTS)
 
+bench-drift: ## false alarms and power of drift checks, beside a peer; PARTS="alarms curves series rounding speed"
+	@bin/millrace setup --peers
+	$(SPARK_PYTHON) benchmarks/drift.py $(PARTS)
+
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py
 
 docs: ## rebuild the generated pages of docs/
 	$(AIRFLOW_PYTHON) -m infra.docs.dag_pages
 	$(SPARK_PYTHON) -m infra.docs.figures_page
+	$(SPARK_PYTHON) -m infra.docs.drift_curves
 	$(SPARK_PYTHON) -m infra.docs.pipelines_page

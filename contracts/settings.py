@@ -137,6 +137,11 @@ class Settings(BaseSettings):
         return self.state / "data_docs"
 
     @property
+    def drift_reports(self) -> Path:
+        """Root of the pages about drift: ``drift/<pipeline>/<run>.html``."""
+        return self.state / "drift"
+
+    @property
     def locks(self) -> Path:
         """Root of the lock files that writers hold."""
         return self.state / "locks"

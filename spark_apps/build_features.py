@@ -14,6 +14,7 @@ from contracts.windows import TableVersion, Window
 from spark_apps.io import ops, runs, snapshots, specs, tables, verdicts
 from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import features
+from spark_apps.ml.drift import window
 
 NAME = "build_features"
 
@@ -53,6 +54,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         "content_hash": verdict.content_hash, "rows": asked.model_dump(mode="json"), "spec_hash": spec.hash,
         "git_revision": specs.git_revision(), "run_key": runs.context_of(args).key,
     }  # fmt: skip
+    # What a champion of this snapshot is used to; rows that lack something are left out of the snapshot itself.
+    provenance["missing"] = window.missing_shares(built, [c for c in (*spec.features.columns, spec.label) if c])
     if other:
         provenance["beside"] = other.model_dump(include={"dataset", "table_version", "id", "content_hash"})
     usable = features.trainable(built, spec)

@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[tuple[Task, ...], tuple[str, ...]]] = {
 
 def complaint(spec: "PipelineSpec") -> tuple[str, str]:
     """The first field that does not go with the others, and what is required of it; two empty texts where all agree."""
-    checks = (_task, _columns, _baselines, _metrics, _algorithms, _subgroups, _probabilities, _split, _folds)
+    checks = (_task, _columns, _baselines, _metrics, _algorithms, _subgroups, _probabilities, _split, _folds, _drift)
     return next((found for check in checks if (found := check(spec))[1]), ("", ""))
 
 
@@ -258,4 +258,21 @@ def _folds(spec: "PipelineSpec") -> tuple[str, str]:
         return "search.rolling_origin", f"nothing: folds of this pipeline are {how}"
     if spec.search and spec.search.stratify and (spec.task != "classification" or spec.has_rolling_folds):
         return "search.stratify", "false: it is for task classification, and for rows without an order"
+    return "", ""
+
+
+def _drift(spec: "PipelineSpec") -> tuple[str, str]:
+    policy = spec.drift
+    if policy is None:
+        return "", ""
+    known = spec.watched_columns
+    if strangers := [name for name in policy.columns if name not in known]:
+        return "drift.columns", f"some of {', '.join(known)}, which {', '.join(strangers)} are not"
+    groups = [*spec.key, *spec.features.columns]
+    if policy.by is not None and policy.by not in groups:
+        return "drift.by", f"a column of the snapshot that is not the label: {', '.join(groups)}"
+    if spec.ordered_by and policy.block_hours is None:
+        return "drift.block_hours", "how long a stretch of rows must be for the next one to be independent of it"
+    if policy.block_hours is not None and not spec.ordered_by:
+        return "drift.block_hours", "nothing: rows of this pipeline have no order"
     return "", ""

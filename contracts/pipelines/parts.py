@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SPEC = ConfigDict(frozen=True, extra="forbid")
 
@@ -190,39 +190,43 @@ class Gate(BaseModel):
     min_gain: float = Field(ge=0.0, lt=1.0)
 
 
+def _five_fields(cron: str) -> str:
+    fields = cron.split()
+    if len(fields) != len(_CRON_LIMITS):
+        raise ValueError("five fields are required: minute hour day-of-month month day-of-week")
+    for field, (name, lowest, highest) in zip(fields, _CRON_LIMITS, strict=True):
+        within = all(lowest <= int(n) <= highest for n in re.findall(r"(?<![\d/])\d+", field))
+        ascending = all(int(a) <= int(b) for a, b in re.findall(r"(\d+)-(\d+)", field))
+        if not _CRON_FIELD.match(field) or not within or not ascending or re.search(r"/0+(?!\d)", field):
+            raise ValueError(
+                f"{name} is {field!r}; allowed are *, numbers {lowest}-{highest}, rising ranges, lists, /steps"
+            )
+    return cron
+
+
+def _known_zone(timezone: str) -> str:
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("an IANA time zone such as UTC or America/New_York is required") from error
+    return timezone
+
+
+#: Five-field cron.
+Cron = Annotated[str, AfterValidator(_five_fields)]
+#: Name of an IANA time zone.
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
 class Schedule(BaseModel):
-    """When to retrain and on which days: five-field cron in a named time zone, and when a run is called late."""
+    """When to retrain and on which days, and when a run is called late."""
 
     model_config = SPEC
 
-    cron: str
-    timezone: str = "UTC"
+    cron: Cron
+    timezone: Zone = "UTC"
     deadline_min: int = Field(gt=0, le=60 * 24 * 366)
     #: Days of arrival that a training looks back on, its last day included; a landed table is taken whole.
     window_days: int = Field(default=28, ge=1, le=3660)
     #: No second training sooner after one by the same file that came to a decision, unless somebody forces it.
     cool_down_hours: float = Field(default=6, ge=0, le=24 * 366)
-
-    @field_validator("cron")
-    @classmethod
-    def _five_fields(cls, cron: str) -> str:
-        fields = cron.split()
-        if len(fields) != len(_CRON_LIMITS):
-            raise ValueError("five fields are required: minute hour day-of-month month day-of-week")
-        for field, (name, lowest, highest) in zip(fields, _CRON_LIMITS, strict=True):
-            within = all(lowest <= int(n) <= highest for n in re.findall(r"(?<![\d/])\d+", field))
-            ascending = all(int(a) <= int(b) for a, b in re.findall(r"(\d+)-(\d+)", field))
-            if not _CRON_FIELD.match(field) or not within or not ascending or re.search(r"/0+(?!\d)", field):
-                raise ValueError(
-                    f"{name} is {field!r}; allowed are *, numbers {lowest}-{highest}, rising ranges, lists, /steps"
-                )
-        return cron
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, timezone: str) -> str:
-        try:
-            ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("an IANA time zone such as UTC or America/New_York is required") from error
-        return timezone

@@ -2,7 +2,7 @@
 
 import json
 from hashlib import sha256
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from contracts.datasets import dataset
 from contracts.errors import ConfigurationError
 from contracts.pipelines import checks
 from contracts.pipelines.algorithms import Algorithm, Task
+from contracts.pipelines.drift import PREDICTION, DriftPolicy
 from contracts.pipelines.features import Features, GenreTastes, RegularSeries
 from contracts.pipelines.parts import SPEC, Calibration, Gate, Imbalance, Schedule, Search, Split
 from contracts.profiles import ProfileName
@@ -60,6 +61,10 @@ class PipelineSpec(BaseModel):
     #: What ``train`` may use (``contracts/profiles.py``); everything else runs as ``small``.
     compute_profile: ProfileName
     schedule: Schedule
+    #: How its champion is watched; without one nobody looks whether the rows still are what it knows.
+    drift: DriftPolicy | None = None
+    #: Who lets a candidate that passed the gate replace the champion: nobody, or a person whom ``promote_<name>`` asks.
+    promotion: Literal["automatic", "ask"] = "automatic"
 
     @field_validator("dataset", "forecast")
     @classmethod
@@ -108,12 +113,23 @@ class PipelineSpec(BaseModel):
         return self.features.items if isinstance(self.features, GenreTastes) else None
 
     @property
+    def watched_columns(self) -> list[str]:
+        """What a drift policy may compare: features, the label, and the prediction where a row gets one by itself."""
+        if self.task == "recommendation":
+            # Features are identities of users and items; how they are spread is no property of a rating.
+            return [self.label]
+        return [*self.features.columns, *([self.label] if self.label else []), PREDICTION]
+
+    @property
     def is_daily(self) -> bool:
         """Whether the dataset grows by the day of arrival; a table of landed files is taken whole."""
         return "arrived_on" in dataset(self.dataset).column_names
 
     @property
     def hash(self) -> str:
-        """Hex SHA-256 of the whole spec as canonical JSON, defaults included; comments and order do not count."""
-        said = self.model_dump(mode="json")
+        """Hex SHA-256 of the spec as canonical JSON, defaults included; comments and order do not count.
+
+        Without drift policy and promotion, which change neither what a model is made of nor how good it must be.
+        """
+        said = self.model_dump(mode="json", exclude={"drift", "promotion"})
         return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from contracts.files import write_atomically
-from contracts.pipelines import PipelineSpec, algorithms, features, parts
+from contracts.pipelines import PipelineSpec, algorithms, drift, features, parts
 from contracts.pipelines.checks import KINDS
 from contracts.settings import REPOSITORY
 
@@ -41,9 +41,10 @@ _SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "calibration": (parts.Calibration,),
     "gate": (parts.Gate,),
     "schedule": (parts.Schedule,),
+    "drift": (drift.DriftPolicy, drift.Confirmation),
 }  # fmt: skip
 #: Sections within a section, by where they stand in the file.
-_WITHIN = {"Selection": "features.select", "RollingOrigin": "search.rolling_origin"}
+_WITHIN = {"Selection": "features.select", "RollingOrigin": "search.rolling_origin", "Confirmation": "drift.confirm"}
 _NOTES = {
     "features": "| kind | for the task | split |\n|---|---|---|\n"
     + "\n".join(

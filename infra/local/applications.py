@@ -23,10 +23,14 @@ MODULES = {
     "erase-host": ("streaming.erase", "remove one host from every layer"),
     "new-pipeline": ("infra.scaffold", "the files of a new pipeline over a landed table"),
     "fetch-data": ("infra.data.fetch", "download large originals, checked and resumable"),
+    "registry": ("spark_apps.commands.registry", "who was in production; every decision; back to an earlier champion"),
     "stream recover": ("streaming.recover", "rebuild silver from bronze after a lost or damaged checkpoint"),
 }
-#: Applications that have a command of their own: `millrace validate …` is `millrace submit validate …`.
-SHORTCUTS = ("ingest", "validate", "reconcile", "train", "score")
+#: Commands that are an application: `millrace validate …` is `millrace submit validate …`.
+SHORTCUTS = {
+    "ingest": "ingest", "validate": "validate", "reconcile": "reconcile", "train": "train", "score": "score",
+    "drift": "check_drift",
+}  # fmt: skip
 _DRIVER_MEMORY_OF_MODULES = "1g"
 
 

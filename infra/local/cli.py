@@ -64,7 +64,7 @@ def _dispatch(argv: list[str]) -> int:
     if argv[:1] == ["submit"]:
         return applications.submit(places_of(load_settings()), argv[1:])
     if argv and argv[0] in applications.SHORTCUTS:
-        return applications.submit(places_of(load_settings()), argv)
+        return applications.submit(places_of(load_settings()), [applications.SHORTCUTS[argv[0]], *argv[1:]])
     parser, own = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in own:
         raise _no_such_command(argv, sorted([*own, *applications.MODULES, "submit", *applications.SHORTCUTS]))

@@ -275,6 +275,7 @@ def _alone(toolchain: Path) -> Iterator[None]:
 def main(argv: list[str]) -> int:
     parser = ArgumentParser(prog="millrace setup", description=__doc__, allow_abbrev=False)
     parser.add_argument("--browser", action="store_true", help="also Debian's chromium, for the browser tests")
+    parser.add_argument("--peers", action="store_true", help="also the libraries that benchmarks compare with")
     args = parser.parse_args(argv)
     started = time.monotonic()
     toolchain = Path(os.environ.get("MILLRACE_TOOLCHAIN", REPOSITORY / ".millrace")).resolve()
@@ -284,6 +285,8 @@ def main(argv: list[str]) -> int:
             setup.run()
             if args.browser:
                 machine.browser()
+            if args.peers:
+                setup.environment("peers")
     except PlatformError as error:
         print(f"millrace setup: {error}", file=sys.stderr)
         return int(error.exit_code)

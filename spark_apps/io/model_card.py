@@ -11,18 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts.pipelines import PipelineSpec
+from spark_apps.io.html import STYLE, number
 from spark_apps.ml.clustering.profiles import Profile
 from spark_apps.ml.fitted import Fitted
 from spark_apps.ml.measuring import metrics
 from spark_apps.ml.measuring.evidence import Evidence, gap
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #dde3e9; vertical-align: top }
-td.number, th.number { text-align: right } h2 { margin-top: 2rem } img { max-width: 100%; margin-right: 1rem }
-code { overflow-wrap: anywhere }
-"""
 
 
 def page(spec: PipelineSpec, fitted: Fitted, origin: Mapping[str, str], pictures: Sequence[Path]) -> str:
@@ -38,7 +31,7 @@ def page(spec: PipelineSpec, fitted: Fitted, origin: Mapping[str, str], pictures
     ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(spec.name)}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
 
@@ -57,7 +50,7 @@ def _sentence(spec: PipelineSpec, fitted: Fitted) -> str:
         return ""
     found = fitted.evidence.interval
     return (
-        f"<p>{escape(found.metric)} is between {_number(found.low)} and {_number(found.high)} in 95 % of 500 bootstrap "
+        f"<p>{escape(found.metric)} is between {number(found.low)} and {number(found.high)} in 95 % of 500 bootstrap "
         f"samples of the holdout; the gate asks for a skill of {spec.gate.min_skill:.1%} against "
         f"{escape(spec.gate.baseline)}.</p>"
     )
@@ -72,7 +65,7 @@ def _subgroups(evidence: Evidence) -> str:
     gaps = {column: gap(evidence.subgroups, column) for column in dict.fromkeys(g.column for g in evidence.subgroups)}
     said = "".join(
         f"<p>Between the values of {escape(column)} {escape(evidence.interval.metric)} differs by up to "
-        f"{_number(found)}.</p>"
+        f"{number(found)}.</p>"
         for column, found in gaps.items()
     )
     rows = [[each.column, each.value, each.rows, each.measure] for each in evidence.subgroups]
@@ -117,13 +110,7 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:  # noqa: ANN401 - a number, a text or nothing
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
-    return f'<td class="number">{_number(value)}</td>'
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 10 else f"{value:,.2f}"
+    return f'<td class="number">{number(value)}</td>'
 
 
 def _picture(path: Path) -> str:

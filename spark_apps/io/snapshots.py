@@ -22,7 +22,7 @@ from spark_apps.io import verdicts
 from spark_apps.io.pointers import Snapshot
 from spark_apps.io.verdicts import Verdict
 
-__all__ = ["MANIFEST", "Snapshot", "content_hash", "read", "remove_with", "require_verdict", "write"]
+__all__ = ["MANIFEST", "Snapshot", "content_hash", "files", "read", "remove_with", "require_verdict", "write"]
 
 MANIFEST = "manifest.json"
 #: Digests of rows are sorted and hashed in this many groups: one row's share of memory is 64 bytes, on one executor.
@@ -91,6 +91,12 @@ def read(spark: SparkSession, snapshot: Snapshot, settings: Settings) -> DataFra
     folder = settings.snapshots / snapshot.name / snapshot.hash
     schema = StructType.fromJson(manifest.columns)
     return spark.read.schema(schema).parquet(*[(folder / file.name).as_uri() for file in manifest.files])
+
+
+def files(snapshot: Snapshot, settings: Settings) -> list[str]:
+    """Paths of the snapshot's Parquet files, after they were compared with the checksums of its manifest."""
+    folder = settings.snapshots / snapshot.name / snapshot.hash
+    return [str(folder / file.name) for file in _verified(snapshot, settings).files]
 
 
 def require_verdict(engine: Engine, snapshot: Snapshot) -> Verdict:

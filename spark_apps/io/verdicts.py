@@ -83,6 +83,13 @@ def newest(engine: Engine, dataset: str) -> Verdict:
     return _required(verdict, dataset, dataset, "a version of it")
 
 
+def latest(engine: Engine, dataset: str) -> Verdict:
+    """The newest verdict about the dataset, whichever rows it is about; QualityGateError unless it passed."""
+    mine = (_table.c.dataset == dataset) & _table.c.table_version.is_not(None)
+    verdict = _first(engine, select(_table).where(mine).order_by(_table.c.id.desc()))
+    return _required(verdict, dataset, dataset, "rows of it")
+
+
 def _required(verdict: Verdict | None, dataset: str, used: str, what: str) -> Verdict:
     if verdict is None or not verdict.passed:
         found = f"no verdict about {what}" if verdict is None else f"verdict {verdict.id}, which failed"

@@ -47,7 +47,7 @@ def test_help_names_every_command(typed):
         (["statu"], "Did you mean `millrace status`?"),
         (["status", "--js"], "unrecognized arguments: --js"),
         (["stream", "restart"], "Did you mean `millrace stream recover`?"),
-        (["xyzzy"], "required one of demo, doctor, down, drain, erase-host"),
+        (["xyzzy"], "required one of demo, doctor, down, drain, drift, erase-host"),
         (["trigger", "x", "--conf", "[1]"], "is not a JSON object"),
         (["trigger", "x", "--conf", "{"], "not JSON"),
         (["logs", "kafka", "-n", "0"], "not a whole number of 1 or more"),

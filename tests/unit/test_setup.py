@@ -20,7 +20,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 
 def test_every_requirement_is_pinned_with_its_hash():
-    assert {path.stem for path in LOCKS} == {"bootstrap", *setup.ENVIRONMENTS}
+    assert {path.stem for path in LOCKS} == {"bootstrap", "peers", *setup.ENVIRONMENTS}
     for path in LOCKS:
         entries = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         for entry in [entry for entry in entries if entry.strip() and not entry.startswith("#")]:

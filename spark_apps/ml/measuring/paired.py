@@ -44,9 +44,18 @@ def difference(rows: DataFrame, spec: PipelineSpec, ours: Column, theirs: Column
     """
     losses = rows.select(
         *[column.alias(f"block_{n}") for n, column in enumerate(block(spec))],
-        (_loss(ours, spec) - _loss(theirs, spec)).alias("d"),
+        (row_loss(ours, spec) - row_loss(theirs, spec)).alias("d"),
     )
     return over_blocks(losses)
+
+
+def row_loss(prediction: Column, spec: PipelineSpec) -> Column:
+    """The loss of one row by the gate's metric, or its log loss for a probability."""
+    label = F.col(spec.label).cast("double")
+    if spec.task == "regression":
+        return LOSSES[spec.gate.metric](label, prediction)
+    p = F.greatest(F.least(prediction, F.lit(1 - _LEAST)), F.lit(_LEAST))
+    return -F.when(label == 1, F.log(p)).otherwise(F.log1p(-p))
 
 
 def over_blocks(differences: DataFrame) -> Difference:
@@ -80,11 +89,3 @@ def block(spec: PipelineSpec) -> list[Column]:
     if isinstance(spec.features, MinuteSeries):
         return [F.floor(F.unix_seconds(str(spec.ordered_by)) / 600)]
     return [F.col(column) for column in spec.key]
-
-
-def _loss(prediction: Column, spec: PipelineSpec) -> Column:
-    label = F.col(spec.label).cast("double")
-    if spec.task == "regression":
-        return LOSSES[spec.gate.metric](label, prediction)
-    p = F.greatest(F.least(prediction, F.lit(1 - _LEAST)), F.lit(_LEAST))
-    return -F.when(label == 1, F.log(p)).otherwise(F.log1p(-p))

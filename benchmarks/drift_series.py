@@ -1,0 +1,157 @@
+"""False alarms on real series whose rows depend on their neighbours, and the site whose level really changed."""
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from benchmarks.figures import Figures
+from contracts.pipelines.drift import DriftPolicy
+from contracts.settings import REPOSITORY
+from spark_apps.ml.drift import bins, judging, sketches
+from spark_apps.ml.drift.bins import Plan
+from spark_apps.ml.drift.judging import Shift
+
+SAMPLES = REPOSITORY / "samples"
+WEEK_S = 7 * 86_400
+#: The site whose level rose by a half in the autumn: no part of the false alarms, but to be found.
+CHANGED = "V2514"
+#: Its first week on the new level.
+CHANGED_IN_WEEK = 41
+DRAWS = 300
+_LOG = SAMPLES / "nasa_http" / "requests_per_second_1995-07-01_07-07.txt"
+
+
+def measure(figures: Figures) -> None:
+    """Stretches drawn from a series against the rest of it: all of them are the same series."""
+    sites = _sites()
+    calm = {name: frame for name, frame in sites.items() if name != CHANGED}
+    random = np.random.default_rng(20)
+    for weeks in (1, 2, 4):
+        shares = _alarm_rates(lambda w=weeks: _checks_of_sites(calm, w, random), DRAWS)
+        _add(figures, f"traffic_weeks.{weeks}", shares)
+    volume = _requests_per_minute()
+    for hours in (1, 3, 6):
+        shares = _alarm_rates(lambda h=hours: _check_of_stretch(volume, h * 3600, 1, random), DRAWS)
+        _add(figures, f"log_volume_hours.{hours}", shares)
+    _changed_site(figures, sites)
+
+
+def _add(figures: Figures, name: str, shares: dict[str, float]) -> None:
+    limit = 0.05 + (0.05 * 0.95 / DRAWS) ** 0.5
+    figures.add(f"{name}.millrace", shares["millrace"], "share of checks", f"<= {limit:.3f} (.05, its standard error)")
+    figures.add(f"{name}.as_independent_rows", shares["as_independent_rows"], "share of checks", "")
+    figures.add(f"{name}.psi_above_0.1", shares["psi"], "share of checks", "")
+
+
+def _alarm_rates(check: Callable[[], list[list[Shift]]], draws: int) -> dict[str, float]:
+    said: dict[str, list[bool]] = {"millrace": [], "as_independent_rows": [], "psi": []}
+    for _ in range(draws):
+        as_blocks, as_rows = check()
+        said["millrace"].append(any(shift.is_drift for shift in as_blocks))
+        said["as_independent_rows"].append(any(shift.is_drift for shift in as_rows))
+        said["psi"].append(any(shift.distances.get("psi", 0.0) > 0.1 for shift in as_rows))
+    return {rule: float(np.mean(values)) for rule, values in said.items()}
+
+
+def _checks_of_sites(
+    sites: dict[str, pd.DataFrame], weeks: int, random: np.random.Generator
+) -> tuple[list[Shift], list[Shift]]:
+    """One check over all sites, each with a stretch of its own drawn from it; corrected together."""
+    found = [_compared(*_cut(frame, WEEK_S, weeks, random), WEEK_S) for frame in sites.values()]
+    policies = (_policy(WEEK_S), _policy(None))
+    return tuple(  # type: ignore[return-value]
+        judging.corrected([shift for pair in found for shift in pair[n]], policy) for n, policy in enumerate(policies)
+    )
+
+
+def _check_of_stretch(
+    frame: pd.DataFrame, block_s: int, blocks: int, random: np.random.Generator
+) -> tuple[list[Shift], list[Shift]]:
+    as_blocks, as_rows = _compared(*_cut(frame, block_s, blocks, random), block_s)
+    return judging.corrected(as_blocks, _policy(block_s)), judging.corrected(as_rows, _policy(None))
+
+
+def _cut(
+    frame: pd.DataFrame, block_s: int, blocks: int, random: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A stretch of so many whole blocks at a random place, and what is left."""
+    block = frame["at"].astype("int64") // 1_000_000 // block_s
+    first = int(random.integers(int(block.min()) + 1, int(block.max()) - blocks + 1))
+    inside = block.between(first, first + blocks - 1)
+    return frame[~inside], frame[inside]
+
+
+def _compared(reference: pd.DataFrame, window: pd.DataFrame, block_s: int) -> tuple[list[Shift], list[Shift]]:
+    columns = [name for name in reference.columns if name != "at"]
+    plan = Plan(
+        columns=bins.of_sample(pa.Table.from_pandas(reference[columns], preserve_index=False)),
+        ordered_by="at", block_s=block_s,
+    )  # fmt: skip
+    counts = []
+    for frame in (reference, window):
+        batches = [
+            sketches.with_keys(batch, plan)
+            for batch in pa.Table.from_pandas(frame, preserve_index=False).to_batches(16_384)
+        ]
+        counts.append(sketches.added(sketches.tallied(batches, plan).to_pylist(), plan))
+    return judging.compare(*counts, _policy(block_s)), judging.compare(*counts, _policy(None))
+
+
+def _policy(block_s: int | None) -> DriftPolicy:
+    hours = None if block_s is None else block_s / 3600
+    # A stretch of an hour has 60 rows; it is the blocks that count.
+    return DriftPolicy(cron="0 4 * * 1", block_hours=hours, min_rows=50)
+
+
+def _changed_site(figures: Figures, sites: dict[str, pd.DataFrame]) -> None:
+    """All sites week by week: the changed one is known up to its change, the others up to the same share of theirs."""
+    share = CHANGED_IN_WEEK / 52
+    known = {name: frame["at"].min() + (frame["at"].max() - frame["at"].min()) * share for name, frame in sites.items()}
+    first, alarms, others = 0, [], []
+    for week in range(10):
+        shifts = []
+        for name, frame in sites.items():
+            start = known[name] + pd.Timedelta(days=7 * week)
+            window = frame[(frame["at"] > start) & (frame["at"] <= start + pd.Timedelta(days=7))]
+            as_blocks, _ = _compared(frame[frame["at"] <= known[name]], window, WEEK_S)
+            shifts += [shift.model_copy(update={"group": name}) for shift in as_blocks]
+        found = {shift.group for shift in judging.corrected(shifts, _policy(WEEK_S)) if shift.is_drift}
+        alarms.append(CHANGED in found)
+        others.append(bool(found - {CHANGED}))
+        if CHANGED in found and not first:
+            first = week + 1
+    figures.add("changed_site.first_week_found", first, "weeks after the change", "<= 2" if first else "found")
+    figures.add("changed_site.weeks_found", sum(alarms), "of 10 weeks", ">= 1")
+    figures.add("changed_site.weeks_another_site_was_named", sum(others), "of 10 weeks", "")
+
+
+def _sites() -> dict[str, pd.DataFrame]:
+    """Flow in each site's quarters of an hour, in order."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted((SAMPLES / "uk_traffic").glob("*.csv.gz")):
+        name = "A40" if path.name.startswith("a40") else path.name.split("_")[3].removesuffix(".csv.gz")
+        found.setdefault(name.split(".")[0], []).append(_quarters(path))
+    return {name: pd.concat(parts).sort_values("at", ignore_index=True) for name, parts in found.items()}
+
+
+def _quarters(path: Path) -> pd.DataFrame:
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8-sig").splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("Local Date"))
+    frame = pd.read_csv(io.StringIO("\n".join(lines[head:])), index_col=False, skipinitialspace=True, low_memory=False)
+    frame.columns = [name.strip() for name in frame.columns]
+    at = pd.to_datetime(frame["Local Date"] + " " + frame["Local Time"], dayfirst=True, format="mixed")
+    flow = pd.to_numeric(frame["Total Carriageway Flow"], errors="coerce")
+    return pd.DataFrame({"at": at.astype("datetime64[us]"), "flow": flow})
+
+
+def _requests_per_minute() -> pd.DataFrame:
+    """Requests of each minute of a week of July 1995, minutes without any included."""
+    seconds = np.loadtxt(_LOG, dtype=np.int64)
+    counts = seconds[: len(seconds) // 60 * 60].reshape(-1, 60).sum(1)
+    at = np.datetime64("1995-07-01T04:00") + np.arange(len(counts)) * np.timedelta64(1, "m")
+    return pd.DataFrame({"at": at.astype("datetime64[us]"), "requests": counts})

@@ -1,0 +1,121 @@
+"""One way of counting for frames, files and streams: the same rows make the same counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from contracts import pipelines
+from contracts.pipelines.drift import DriftPolicy
+from spark_apps.io import profiles
+from spark_apps.ml.drift import bins, sketches, window
+from spark_apps.ml.drift.bins import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+pytestmark = pytest.mark.spark
+
+START = datetime(2026, 11, 2, tzinfo=UTC)
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def stored(_spark_session: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days of two sites in four files, unsorted, with nulls."""
+    random = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {
+            "site": random.choice(["a", "b"], ROWS),
+            "at": [START + timedelta(minutes=int(m)) for m in random.integers(0, 3 * 1440, ROWS)],
+            "flow": np.where(random.random(ROWS) < 0.05, np.nan, random.gamma(2, 100, ROWS)),
+            "lane": random.choice(["left", "right", "slow"], ROWS),
+        }
+    )
+    folder = tmp_path_factory.mktemp("stored") / "rows"
+    schema = "site string, at timestamp, flow double, lane string"
+    _spark_session.createDataFrame(frame, schema).repartition(4).write.parquet(folder.as_uri())
+    return folder
+
+
+@pytest.fixture
+def rows(spark: SparkSession, stored: Path) -> DataFrame:
+    return spark.read.parquet(stored.as_uri())
+
+
+@pytest.fixture
+def plan(rows: DataFrame) -> Plan:
+    columns = bins.of_sample(rows.select("flow", "lane").toArrow())
+    return Plan(columns=columns, by="site", ordered_by="at", block_s=86_400)
+
+
+def same(one: sketches.Sketch, other: sketches.Sketch) -> bool:
+    return one.counts.keys() == other.counts.keys() and all(
+        (one.counts[key] == other.counts[key]).all() for key in one.counts
+    )
+
+
+def test_files_are_counted_as_the_frame_of_them_is(spark, stored, rows, plan):
+    of_frame = sketches.count(rows, plan)
+    of_files = profiles.count_files(spark, sorted(map(str, stored.glob("*.parquet"))), plan)
+    assert same(of_frame, of_files)
+    assert of_frame.groups == ["a", "b"]
+    assert of_frame.of("flow", "a").shape[0] == 3
+    assert sum(int(sum(counts)) for counts in of_frame.counts.values()) == 2 * ROWS
+    assert profiles.count_files(spark, [], plan).counts == {}
+
+
+def test_a_stream_counts_to_the_same_as_the_batch(spark, stored, rows, plan, tmp_path):
+    made = []
+    stream = spark.readStream.schema(rows.schema).option("maxFilesPerTrigger", 1).parquet(stored.as_uri())
+    query = (
+        sketches.counted(stream, plan)
+        .writeStream.foreachBatch(lambda batch, _: made.append(sketches.added(batch.collect(), plan)))
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    assert len(made) == 4
+    merged = made[0] + made[1] + made[2] + made[3]
+    assert same(merged, sketches.count(rows, plan))
+
+
+def test_the_newest_rows_are_those_of_each_group(spark, rows):
+    spec = pipelines.load("uk_traffic").model_copy(update={"ordered_by": "at"})
+    policy = DriftPolicy(cron="0 4 * * 1", window_days=1, block_hours=24, by="site")
+    late = rows.where("site = 'a'").unionByName(rows.where("site = 'b' and at < '2026-11-03'"))
+    found = window.newest(late, spec, policy).groupBy("site").agg({"at": "min"}).collect()
+    first = {row["site"]: row["min(at)"] for row in found}
+    assert first["a"] >= datetime(2026, 11, 3, 23, 0)
+    assert first["b"] < datetime(2026, 11, 2, 1, 0)
+
+
+def test_only_rows_that_the_reference_does_not_have_are_new(spark):
+    spec = pipelines.load("uk_traffic")
+    known = spark.createDataFrame([("a", START), ("b", START)], "site string, starts_at timestamp")
+    later = START + timedelta(minutes=15)
+    now = spark.createDataFrame([("a", START), ("a", later)], "site string, starts_at timestamp")
+    assert [tuple(row) for row in window.unknown(now, known, spec).collect()] == [("a", later.replace(tzinfo=None))]
+
+
+def test_what_is_missing_is_counted_and_more_of_it_is_told(rows):
+    shares = window.missing_shares(rows, ["flow", "lane"])
+    assert shares == {"flow": pytest.approx(0.05, abs=0.02), "lane": 0.0}
+    policy = DriftPolicy(cron="0 4 * * 1")
+    assert window.more_missing({"flow": 0.05}, {"flow": 0.08, "lane": 0.0}, policy) == []
+    [said] = window.more_missing({}, {"flow": 0.08}, policy)
+    assert said == "flow is missing in 8.0% of the rows, before in 0.0%"
+
+
+def test_a_column_that_is_gone_or_of_another_type_is_told():
+    before = {"a": "double", "b": "string", "c": "int"}
+    assert window.changed_types(before, {"a": "double", "c": "string"}, ["a", "b", "c"]) == [
+        "b is gone", "c was int and is string",
+    ]  # fmt: skip
