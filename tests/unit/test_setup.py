@@ -199,13 +199,11 @@ def test_the_version_of_java_is_read_from_what_it_says(monkeypatch, text, versio
     assert machine.java_version() == version
 
 
-def test_a_second_run_is_quick_and_changes_nothing():
+def test_a_second_run_finds_nothing_to_do_and_changes_nothing():
     toolchain = Settings().toolchain
     if setup.Setup(toolchain).pending():
         pytest.skip("set-up is not complete here (make setup)")
     before = {path: path.stat().st_mtime_ns for path in toolchain.glob("*/*") if path.name != ".setup.lock"}
-    started = time.monotonic()
     run = subprocess.run([ROOT / "bin" / "millrace", "setup"], capture_output=True, text=True, check=True, timeout=60)
     assert "nothing to do" in run.stdout
-    assert time.monotonic() - started < 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
