@@ -61,8 +61,9 @@ def _alarm_rates(check: Callable[[], list[list[Shift]]], draws: int) -> dict[str
 def _checks_of_sites(
     sites: dict[str, pd.DataFrame], weeks: int, random: np.random.Generator
 ) -> tuple[list[Shift], list[Shift]]:
-    """One check over all sites, each with a stretch of its own drawn from it; corrected together."""
-    found = [_compared(*_cut(frame, WEEK_S, weeks, random), WEEK_S) for frame in sites.values()]
+    """One check over all sites, the same weeks of a year of each; corrected together."""
+    place = random.random()
+    found = [_compared(*_cut(frame, WEEK_S, weeks, place, random), WEEK_S) for frame in sites.values()]
     policies = (_policy(WEEK_S), _policy(None))
     return tuple(  # type: ignore[return-value]
         judging.corrected([shift for pair in found for shift in pair[n]], policy) for n, policy in enumerate(policies)
@@ -72,16 +73,18 @@ def _checks_of_sites(
 def _check_of_stretch(
     frame: pd.DataFrame, block_s: int, blocks: int, random: np.random.Generator
 ) -> tuple[list[Shift], list[Shift]]:
-    as_blocks, as_rows = _compared(*_cut(frame, block_s, blocks, random), block_s)
+    as_blocks, as_rows = _compared(*_cut(frame, block_s, blocks, random.random(), random), block_s)
     return judging.corrected(as_blocks, _policy(block_s)), judging.corrected(as_rows, _policy(None))
 
 
 def _cut(
-    frame: pd.DataFrame, block_s: int, blocks: int, random: np.random.Generator
+    frame: pd.DataFrame, block_s: int, blocks: int, place: float, random: np.random.Generator
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A stretch of so many whole blocks at a random place, and what is left."""
+    """A stretch of so many whole blocks at this place (0 to 1) of one of the years, and what is left."""
     block = frame["at"].astype("int64") // 1_000_000 // block_s
-    first = int(random.integers(int(block.min()) + 1, int(block.max()) - blocks + 1))
+    lowest, n_places = int(block.min()) + 1, int(block.max()) - int(block.min()) - blocks
+    years = max(round(n_places * block_s / (365 * 86_400)), 1)
+    first = lowest + int((place + int(random.integers(years))) / years * n_places)
     inside = block.between(first, first + blocks - 1)
     return frame[~inside], frame[inside]
 

@@ -58,5 +58,7 @@ class DriftPolicy(BaseModel):
     #: Growth of a column's share of missing values that a person must look at: the data are broken, not different.
     max_missing_growth: float = Field(default=0.05, gt=0, le=1)
     confirm: Confirmation = Confirmation()
+    #: No second training because of drift sooner after one that came to a decision.
+    cool_down_hours: float = Field(default=24, ge=0, le=24 * 366)
     #: What a confirmed drift leads to: a message, a training, or a question to a person whether to train.
     action: Literal["alert", "retrain", "ask"] = "retrain"

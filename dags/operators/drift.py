@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 #: Action of a check to the task that carries it out; with None everything is skipped.
 _NEXT = {"none": None, "alert": "alert", "ask": "ask", "retrain": "announce_drift"}
 #: What an event says of the check, beside the rows that it is about.
-_SAID = ("state", "reason", "report", "reference", "champion_version")
+_SAID = ("state", "reason", "window", "report", "reference", "champion_version")
 
 #: State of a check to what it means.
 _MEANS = {"drift": "the rows have drifted", "broken": "the data look broken"}
@@ -90,21 +91,21 @@ def alert(pipeline: str) -> Any:  # noqa: ANN401 - as above
 def announce_drift(pipeline: str) -> Any:  # noqa: ANN401 - as above
     """The task ``announce_drift``, the only one whose success is an event of ``drift/<pipeline>``.
 
-    The event's extra: ``pipeline``, ``state``, ``reason``, ``report``, ``reference``, ``champion_version``, and of the
-    rows ``first_day`` and ``last_day``, or ``table_version``.
+    The event's extra: ``pipeline``, ``state``, ``reason``, ``window``, ``report``, ``reference``,
+    ``champion_version``, and of the rows ``first_day`` and ``last_day``, or ``table_version``.
     """
     outlet = drift_asset(pipeline)
 
     # Nobody is asked where the policy says to train: then `ask` is skipped, and this runs.
     @task(task_id="announce_drift", outlets=[outlet], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def announced() -> dict[str, Any]:
+    def announce() -> dict[str, Any]:
         context = get_current_context()
         run, ti = context["dag_run"], context["ti"]
         facts = _facts(ti)
         skip_unless_wanted(facts["action"], ti.xcom_pull(task_ids="ask"))
         return emit(context, outlet, event(pipeline, facts, run_folder(run.dag_id, run.run_id)))
 
-    return announced()
+    return announce()
 
 
 def skip_unless_wanted(action: str, answer: dict[str, Any] | None) -> None:
@@ -118,10 +119,29 @@ def event(pipeline: str, facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"pipeline": pipeline, **{name: facts[name] for name in _SAID}, **_rows(folder)}
 
 
-def reasons(events: Iterable[Any], pipeline: str) -> list[str]:
-    """Why drift was announced, by each event of the pipeline's drift asset among those that started a run."""
+@dataclass(frozen=True)
+class Announced:
+    """Drift of one window beside one champion, and why it is drift."""
+
+    window: str
+    champion_version: int | None
+    reason: str
+
+    @property
+    def about(self) -> str:
+        """Equal for two announcements of the same drift."""
+        return f"{self.window} beside version {self.champion_version}"
+
+
+def announced(events: Iterable[Any], pipeline: str) -> list[Announced]:
+    """What the pipeline's drift asset announced, by the events that started a run; each once."""
     name = drift_asset(pipeline).name
-    return [str(event.extra.get("reason", "no reason given")) for event in events if event.asset.name == name]
+    extras = [event.extra for event in events if event.asset.name == name]
+    found = [
+        Announced(str(extra.get("window")), extra.get("champion_version"), str(extra.get("reason", "no reason given")))
+        for extra in extras
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _rows(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Whether a training is due: asked once per run, answered from the run results that earlier runs left behind."""
 
+import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from airflow.sdk import Param, get_current_context, task
 
 from contracts.errors import PlatformError
+from contracts.files import read_json, write_atomically
 from contracts.pipelines import PipelineSpec
 from contracts.results import RunResult
 from contracts.windows import TableVersion, Window
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 #: The step whose result says that a training came to a decision about its candidate, and the one that says which
 #: pipeline file it was made by.
 _DECIDED_BY, _TRAINED_BY = "evaluate", "train"
+#: In the run folder: which announcements of drift started the run.
+_DRIFT = "drift.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Training:
     finished_at: datetime
     #: Of the pipeline's file it was trained by; empty where the result does not say.
     spec_hash: str = ""
+    #: Announcements of drift that started it.
+    drift: tuple[str, ...] = ()
 
 
 def force_param() -> dict[str, Param]:
@@ -50,7 +56,14 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
             about(folder), trainings(folder), run.run_after, spec_hash=spec.hash,
             cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
         )  # fmt: skip
-        reason = with_drift(reason, drift.reasons(run.consumed_asset_events, spec.name))
+        announced = drift.announced(run.consumed_asset_events, spec.name)
+        if announced and spec.drift:
+            checks = [each.about for each in announced]
+            write_atomically(folder / _DRIFT, json.dumps(checks))
+            if not due:
+                cool_down = timedelta(hours=spec.drift.cool_down_hours)
+                due, reason = is_due_by_drift(checks, trainings(folder), run.run_after, cool_down)
+            reason = f"drift was announced ({' '.join(each.reason for each in announced)}): {reason}"
         log.info("retrain=%s reason=%s", due, reason)
         context["ti"].xcom_push(key="reason", value=reason)
         return due
@@ -81,13 +94,22 @@ def is_due(
     return True, f"nothing was trained on {rows}"
 
 
-def with_drift(reason: str, announced: list[str]) -> str:
-    """``reason`` with why drift was ``announced``, by each event that started the run.
+def is_due_by_drift(
+    checks: list[str], trained: list[Training], now: datetime, cool_down: timedelta
+) -> tuple[bool, str]:
+    """Whether to train because of these announcements, and why: once for each, and not too soon after another.
 
-    Drift makes no training due that is not: once for the same rows, and not within the cool-down.
+    What was trained on the same days before does not count: of days that still grow, the check saw what came since.
     """
-    quoted = " ".join(dict.fromkeys(announced))
-    return f"drift was announced ({quoted}): {reason}" if announced else reason
+    by_drift = [training for training in trained if training.drift]
+    for training in by_drift:
+        if set(checks) <= set(training.drift):
+            return False, f"run {training.run} already trained because of it"
+    newest = max(by_drift, key=lambda training: training.finished_at, default=None)
+    if newest and now - newest.finished_at < cool_down:
+        at = f"{newest.finished_at:%Y-%m-%d %H:%M} UTC"
+        return False, f"run {newest.run} trained because of drift at {at}, less than {cool_down} ago"
+    return True, "nothing was trained because of it"
 
 
 def about(folder: Path) -> str:
@@ -110,10 +132,16 @@ def trainings(folder: Path) -> list[Training]:
             decided, trained = _newest(other, _DECIDED_BY), _newest(other, _TRAINED_BY)
             if decided:
                 spec_hash = trained.hashes.get("spec", "") if trained else ""
-                found.append(Training(decided.context.run_id, about(other), decided.finished_at, spec_hash))
+                at, by = decided.finished_at, _drift_of(other)
+                found.append(Training(decided.context.run_id, about(other), at, spec_hash, by))
         except (PlatformError, ValueError) as error:
             log.warning("left out a run that cannot be read: folder=%s error=%s", other, error)
     return found
+
+
+def _drift_of(folder: Path) -> tuple[str, ...]:
+    path = folder / _DRIFT
+    return tuple(read_json(path, "the drift that started a run")) if path.exists() else ()
 
 
 def _newest(folder: Path, step: str) -> RunResult | None:

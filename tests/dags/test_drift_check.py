@@ -188,7 +188,8 @@ def test_drift_is_announced_where_the_policy_trains_or_a_person_says_yes(dag_bag
     context, _ = run_of("announce_drift", FACTS | {"action": action}, answer)
     executed(dag_bag, monkeypatch, "announce_drift", context)
     assert context["outlet_events"][drift_asset("higgs")].extra == {
-        "pipeline": "higgs", "state": "drift", "reason": FACTS["reason"], "report": FACTS["report"],
+        "pipeline": "higgs", "state": "drift", "reason": FACTS["reason"], "window": FACTS["window"],
+        "report": FACTS["report"],
         "reference": "features.higgs/ab12", "champion_version": 4, "table_version": 3,
     }  # fmt: skip
 

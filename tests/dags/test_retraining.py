@@ -1,5 +1,6 @@
 """When a training is due, judged from the run results of earlier runs."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -132,7 +133,12 @@ def event(of, **extra):
     return SimpleNamespace(asset=SimpleNamespace(name=of.name), extra=extra)
 
 
-DRIFT = event(drift_asset("access_log_volume"), reason="requests shifted by 0.210.")
+def drift(window: str = "today", version: int = 3):
+    said = {"reason": "requests shifted by 0.210.", "window": window, "champion_version": version}
+    return event(drift_asset("access_log_volume"), **said)
+
+
+DRIFT = drift()
 DATA = event(asset("silver.access_log"), verdict="7")
 
 
@@ -144,18 +150,40 @@ def test_a_training_after_drift_says_so_and_quotes_why(should_retrain):
     )
 
 
-@pytest.mark.parametrize(
-    ("window", "hours_ago", "why"), [(WINDOW, 1000, "already trained on"), (OTHER, 5.9, "less than 6:00:00 ago")]
-)
-def test_drift_trains_neither_the_same_rows_again_nor_within_the_cool_down(
-    should_retrain, runs, window, hours_ago, why
+@pytest.mark.parametrize("window", [WINDOW, OTHER])
+def test_drift_trains_on_days_that_were_trained_on_and_soon_after_a_training_of_another_cause(
+    should_retrain, runs, window
 ):
-    leave(runs, "other", window=window, hours_ago=hours_ago)
+    leave(runs, "other", window=window, hours_ago=1)
     due, reason = should_retrain(DRIFT)
+    assert due
+    assert reason.endswith("nothing was trained because of it")
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "announced", "why"),
+    [
+        (1000, DRIFT, "run other already trained because of it"),
+        (23.9, drift("yesterday"), "trained because of drift at 2026-11-19 12:06 UTC, less than 1 day, 0:00:00 ago"),
+        (23.9, drift(version=4), "less than 1 day"),
+    ],
+)
+def test_drift_trains_once_for_each_window_and_champion_and_not_within_its_cool_down(
+    should_retrain, runs, hours_ago, announced, why
+):
+    folder = leave(runs, "other", hours_ago=hours_ago)
+    (folder / "drift.json").write_text('["today beside version 3"]', encoding="utf-8")
+    due, reason = should_retrain(announced)
     assert not due
     assert reason.startswith("drift was announced (requests shifted by 0.210.): ")
     assert why in reason
-    assert should_retrain(DRIFT, force=True)[0]
+    assert should_retrain(announced, force=True)[0]
+
+
+def test_a_run_remembers_which_drift_started_it(should_retrain, runs):
+    should_retrain(DRIFT, drift("yesterday"))
+    said = json.loads((runs / "retrain_x" / "mine" / "drift.json").read_text(encoding="utf-8"))
+    assert said == ["today beside version 3", "yesterday beside version 3"]
 
 
 def test_other_events_and_the_drift_of_another_pipeline_are_no_drift(should_retrain):

@@ -132,10 +132,10 @@ def shift_of_blocks_p(parts_of_reference: Floats, parts_of_window: Floats, n_win
     """Chance of at least such a shift of any of some parts, where the rows of a block depend on each other.
 
     ``parts_of_reference`` holds for each block of the reference (row) each part of its values (column), such as those
-    below a place of the reference, and ``parts_of_window`` the same parts of the window, which is as long as ``n_window_blocks`` of
-    those blocks. A block counts as one observation: the difference of each part, divided by its standard deviation
-    between blocks, follows Student's t (cluster sampling: Cochran, Sampling Techniques, 1977, 9A); the largest of them
-    by Bonferroni. 1.0 where fewer than two blocks or no part that varies leave nothing to compare.
+    below a place of the reference, and ``parts_of_window`` the same parts of the window, which is as long as
+    ``n_window_blocks`` of those blocks. A block counts as one observation: the difference of each part, divided by its
+    standard deviation between blocks, follows Student's t (cluster sampling: Cochran, Sampling Techniques, 1977, 9A);
+    the largest of them by Bonferroni. 1.0 where fewer than two blocks or no part that varies leave nothing to compare.
     """
     blocks = len(parts_of_reference)
     if blocks < 2:
