@@ -135,20 +135,31 @@ def shift_of_blocks_p(parts_of_reference: Floats, parts_of_window: Floats, n_win
     below a place of the reference, and ``parts_of_window`` the same parts of the window, which is as long as
     ``n_window_blocks`` of those blocks. A block counts as one observation: the difference of each part, divided by its
     standard deviation between blocks, follows Student's t (cluster sampling: Cochran, Sampling Techniques, 1977, 9A);
-    the largest of them by Bonferroni. 1.0 where fewer than two blocks or no part that varies leave nothing to compare.
+    the largest of them by Bonferroni. Blocks have longer tails than the normal distribution, such as the week of
+    Christmas: where some of the reference are as far from the others as the window is, p is at least their share. 1.0
+    where fewer than two blocks or no part that varies leave nothing to compare.
     """
     blocks = len(parts_of_reference)
     if blocks < 2:
         return 1.0
+    t = _largest_t(parts_of_reference, parts_of_window, n_window_blocks)
+    p = min(1.0, parts_of_reference.shape[1] * 2 * float(stats.t.sf(t, blocks - 1)))
+    as_far = sum(
+        _largest_t(np.delete(parts_of_reference, n, axis=0), parts_of_reference[n], 1.0) >= t for n in range(blocks)
+    )
+    return max(p, (1 + as_far) / (1 + blocks)) if as_far else p
+
+
+def _largest_t(parts_of_reference: Floats, parts: Floats, n_blocks: float) -> float:
+    """The largest difference from the mean of the reference, in standard errors; 0 where nothing varies."""
     variance = parts_of_reference.var(axis=0, ddof=1)
     varies = variance > 0
     if not varies.any():
-        return 1.0
+        return 0.0
     # A part that happened to be alike in all blocks would make a shift out of anything.
     variance = np.maximum(variance, np.quantile(variance[varies], 0.25))
-    error = np.sqrt(variance * (1 / n_window_blocks + 1 / blocks))
-    t = np.abs(parts_of_window - parts_of_reference.mean(axis=0)) / error
-    return float(min(1.0, len(t) * 2 * stats.t.sf(t.max(), blocks - 1)))
+    error = np.sqrt(variance * (1 / n_blocks + 1 / len(parts_of_reference)))
+    return float((np.abs(parts - parts_of_reference.mean(axis=0)) / error).max())
 
 
 def places(reference: Counts) -> list[int]:
