@@ -11,7 +11,7 @@ from contracts.errors import ConfigurationError
 from contracts.pipelines import checks
 from contracts.pipelines.algorithms import Algorithm, Task
 from contracts.pipelines.drift import PREDICTION, DriftPolicy
-from contracts.pipelines.features import Features, GenreTastes, RegularSeries
+from contracts.pipelines.features import Features, GenreTastes, MinuteSeries, RegularSeries
 from contracts.pipelines.parts import SPEC, Calibration, Gate, Imbalance, Schedule, Search, Split
 from contracts.profiles import ProfileName
 
@@ -118,7 +118,10 @@ class PipelineSpec(BaseModel):
         if self.task == "recommendation":
             # Features are identities of users and items; how they are spread is no property of a rating.
             return [self.label]
-        return [*self.features.columns, *([self.label] if self.label else []), PREDICTION]
+        is_series = isinstance(self.features, MinuteSeries | RegularSeries)
+        # The calendar of one stretch of a series is always another one's.
+        features = self.features.counts if is_series else self.features.columns
+        return [*features, *([self.label] if self.label else []), PREDICTION]
 
     @property
     def is_daily(self) -> bool:

@@ -56,13 +56,13 @@ def look(
     reference = snapshots.read(spark, snapshot, settings)
     built = features.build(_rows(spark, settings, verdict), trained, _beside(spark, settings, engine, spec))
     # Read for what is missing, for the counts and for the model.
-    rows = window.newest(window.unknown(built, reference, spec), spec, policy).cache()
+    rows = window.newest(window.unknown(built, reference, spec, policy), spec, policy).cache()
     columns = window.watched(trained, reference.columns)
     breaks = window.changed_types(dict(reference.dtypes), dict(rows.dtypes), [*spec.key, *champion.columns, *columns])
     breaks += window.more_missing(champion.missing, window.missing_shares(rows, _present(columns, rows)), policy)
     plan = window.plan(reference, _present(columns, rows), trained, policy)
     counts = [(profiles.of_snapshot(spark, snapshot, plan, settings), sketches.count(rows, plan))]
-    breaks += window.changed_units(*counts[0], policy)
+    breaks += window.changed_units(*counts[0], spec, policy)
     loss = expected = None
     if PREDICTION in (policy.columns or spec.watched_columns) and set(champion.columns) <= set(rows.columns):
         model = model_runs.load(settings, champion)

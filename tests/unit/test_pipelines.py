@@ -158,6 +158,37 @@ def test_every_combination_of_lists_is_tried(tmp_path):
     assert {one["step_size"] for one in combinations(gbt)} == {0.1}
 
 
+WATCHED = {"cron": "0 4 * * *", "block_hours": 1}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "policy", "names"),
+    [
+        ("access_log_volume", {"columns": ["lag_99"]}, ["drift.columns", "lag_1", "lag_99 are not"]),
+        ("access_log_volume", {"columns": ["hour_sin"]}, ["drift.columns", "hour_sin are not"]),
+        ("access_log_volume", {"by": "requests"}, ["drift.by", "not the label", "minute_at"]),
+        ("access_log_volume", {"block_hours": None}, ["drift.block_hours", "independent of it"]),
+        ("higgs", {}, ["drift.block_hours", "rows of this pipeline have no order"]),
+        ("movielens", {"block_hours": None, "columns": ["user_id"]}, ["drift.columns", "some of rating"]),
+        ("access_log_volume", {"confirm": {"windows": 3, "of": 2}}, ["drift.confirm", "windows 3 of 2 can never be"]),
+        ("access_log_volume", {"cron": "0 25 * * *"}, ["drift.cron", "hour"]),
+        ("access_log_volume", {"min_rows": 10}, ["drift.min_rows", "greater than or equal to 50"]),
+        ("access_log_volume", {"action": "panic"}, ["drift.action", "'panic'", "'retrain'"]),
+    ],
+)
+def test_a_drift_policy_that_cannot_be_followed_is_refused(tmp_path, pipeline, policy, names):
+    said = refusal(tmp_path, pipeline, {"drift": {k: v for k, v in (WATCHED | policy).items() if v is not None}})
+    for part in names:
+        assert part in said
+
+
+def test_of_a_series_everything_but_its_calendar_is_watched():
+    watched = pipelines.load("uk_traffic").watched_columns
+    assert {"lag_1", "flow", "prediction"} <= set(watched)
+    assert not {"slot", "weekday"} & set(watched)
+    assert pipelines.load("movielens").watched_columns == ["rating"]
+
+
 def refusal(folder: Path, name: str, changes: dict[str, object]) -> str:
     """What is said of a shipped pipeline with these fields changed; ``a__b`` is field b within a."""
     said = yaml.safe_load((PIPELINES / f"{name}.yaml").read_text())

@@ -14,13 +14,12 @@ FACTORS: dict[str, float] = {
     "kg to pounds": 2.204623, "pounds to kg": 0.453592, "to thousandths": 1000.0, "to thousands": 0.001,
     "to hundredths (percent)": 100.0, "to hundreds": 0.01, "inches to cm": 2.54, "cm to inches": 0.393701,
     "hours to minutes or minutes to seconds": 60.0, "seconds to minutes or minutes to hours": 1 / 60,
-    "hours to seconds": 3600.0, "seconds to hours": 1 / 3600, "per quarter of an hour to per hour": 4.0,
-    "per hour to per quarter of an hour": 0.25, "sign turned": -1.0,
+    "hours to seconds": 3600.0, "seconds to hours": 1 / 3600, "sign turned": -1.0,
 }  # fmt: skip
 #: A shift that is smaller is no change of unit.
 _LARGE = 0.2
 #: The unit explains a shift that it makes so many times smaller.
-_TIMES_SMALLER = 3.0
+_TIMES_SMALLER = 6.0
 
 
 def changed(bins: NumericBins, reference: Counts, window: Counts, *, min_effect: float) -> str | None:

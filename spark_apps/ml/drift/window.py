@@ -17,9 +17,17 @@ _SAMPLE_ROWS = 100_000
 _SAMPLE_SEED = 20
 
 
-def unknown(built: DataFrame, reference: DataFrame, spec: PipelineSpec) -> DataFrame:
-    """Rows of ``built`` whose key the reference snapshot does not have."""
-    return built.join(reference.select(*spec.key), on=list(spec.key), how="left_anti")
+def unknown(built: DataFrame, reference: DataFrame, spec: PipelineSpec, policy: DriftPolicy) -> DataFrame:
+    """Rows of ``built`` that the reference snapshot does not have: by key, or in a series those after its last one.
+
+    A series has rows before and between those of its snapshot that lacked a lag or a label: they are old news.
+    """
+    if spec.ordered_by is None:
+        return built.join(reference.select(*spec.key), on=list(spec.key), how="left_anti")
+    at, groups = spec.ordered_by, [policy.by] if policy.by else []
+    covered = reference.groupBy(*groups).agg(F.max(at).alias("_known"))
+    joined = built.join(F.broadcast(covered), on=groups, how="left") if groups else built.crossJoin(covered)
+    return joined.where(F.col("_known").isNull() | (F.col(at) > F.col("_known"))).select(*built.columns)
 
 
 def newest(rows: DataFrame, spec: PipelineSpec, policy: DriftPolicy) -> DataFrame:
@@ -83,9 +91,11 @@ def more_missing(before: Mapping[str, float], now: Mapping[str, float], policy: 
     ]
 
 
-def changed_units(reference: Sketch, window: Sketch, policy: DriftPolicy) -> list[str]:
-    """Sentences about columns whose shift a change of unit explains."""
-    said = []
+def changed_units(reference: Sketch, window: Sketch, spec: PipelineSpec, policy: DriftPolicy) -> list[str]:
+    """Sentences about columns whose shift a change of unit explains; what the platform counts itself has no other."""
+    said: list[str] = []
+    if spec.is_daily:
+        return said
     for group in window.groups:
         for each in window.plan.columns:
             if not isinstance(each, NumericBins) or each.is_atomic or each.column == PREDICTION:

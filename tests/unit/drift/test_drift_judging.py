@@ -124,4 +124,6 @@ def test_miles_instead_of_kilometres_are_told_from_slower_cars():
 
     assert change(random.normal(95, 12, 2000) * 0.621371) == "km to miles"
     assert change(random.normal(95, 12, 2000) - 30) is None
+    # Their middle fits kilometres made miles, their spread does not.
+    assert change(random.normal(95 * 0.621371, 25, 2000)) is None
     assert change(random.normal(97, 12, 2000)) is None

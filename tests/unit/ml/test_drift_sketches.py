@@ -97,12 +97,27 @@ def test_the_newest_rows_are_those_of_each_group(spark, rows):
     assert first["b"] < datetime(2026, 11, 2, 1, 0)
 
 
-def test_only_rows_that_the_reference_does_not_have_are_new(spark):
-    spec = pipelines.load("uk_traffic")
-    known = spark.createDataFrame([("a", START), ("b", START)], "site string, starts_at timestamp")
-    later = START + timedelta(minutes=15)
-    now = spark.createDataFrame([("a", START), ("a", later)], "site string, starts_at timestamp")
-    assert [tuple(row) for row in window.unknown(now, known, spec).collect()] == [("a", later.replace(tzinfo=None))]
+def test_rows_of_a_series_are_new_after_the_last_that_the_reference_has(spark):
+    spec, policy = pipelines.load("uk_traffic"), DriftPolicy(cron="0 4 * * 1", block_hours=24, by="site")
+    quarter, schema = timedelta(minutes=15), "site string, starts_at timestamp"
+    known = spark.createDataFrame([("a", START), ("a", START + 2 * quarter), ("b", START)], schema)
+    later = START + 3 * quarter
+    # Two quarters of site a lacked something when the snapshot was made.
+    old = [("a", START - quarter), ("a", START), ("a", START + quarter)]
+    now = [*old, ("a", later), ("b", START + quarter), ("c", START)]
+    found = window.unknown(spark.createDataFrame(now, schema), known, spec, policy).collect()
+    assert sorted((row["site"], row["starts_at"]) for row in found) == [
+        ("a", later.replace(tzinfo=None)), ("b", (START + quarter).replace(tzinfo=None)),
+        ("c", START.replace(tzinfo=None)),
+    ]  # fmt: skip
+
+
+def test_of_a_table_without_an_order_rows_are_new_by_their_key(spark):
+    spec, policy = pipelines.load("higgs"), DriftPolicy(cron="0 4 * * 1")
+    schema = "source_sha256 string, source_line bigint"
+    known = spark.createDataFrame([("a", 1), ("a", 2)], schema)
+    now = spark.createDataFrame([("a", 1), ("a", 3), ("b", 1)], schema)
+    assert sorted(map(tuple, window.unknown(now, known, spec, policy).collect())) == [("a", 3), ("b", 1)]
 
 
 def test_what_is_missing_is_counted_and_more_of_it_is_told(rows):
