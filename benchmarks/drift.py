@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ from spark_apps.ml.drift.sketches import Sketch
 SAMPLES = REPOSITORY / "samples" / "higgs"
 POLICY = DriftPolicy(cron="0 4 * * *")
 #: Rows in each window -> repeats; and on how many of these Evidently judges too, which takes seconds for each.
-REPEATS = {500: 400, 1_000: 400, 5_000: 200, 10_000: 200, 100_000: 60, 1_000_000: 20}
-PEER_REPEATS = {500: 40, 1_000: 40, 5_000: 40}
+REPEATS = {500: 400, 1_000: 400, 5_000: 200, 10_000: 120, 100_000: 40, 1_000_000: 12}
+PEER_REPEATS = {500: 40, 1_000: 40, 5_000: 20}
 SHIFTED = ("lepton_pt", "lepton_eta", "lepton_phi")
 TRIFLE, SHIFT = 0.02, 0.3
 CURVE_SHIFTS = (0.0, 0.02, 0.1, 0.3)
@@ -50,13 +51,23 @@ ROWS, COLUMNS = 1_000_000, 28
 
 
 def main() -> None:
-    measures = {"alarms": alarms, "curves": curves, "series": series, "rounding": rounding, "speed": speed}
+    measures: dict[str, Callable[[Figures], None]] = {
+        "alarms": alarms,
+        "curves": curves,
+        "series": series,
+        "rounding": rounding,
+        "speed": speed,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(measures)} (default all)")
+    parser.add_argument("--sizes", nargs="*", type=int, default=list(REPEATS), metavar="ROWS", help="of alarms")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(measures):
         parser.error(f"found the parts {sorted(unknown)}, required some of {', '.join(measures)}")
+    if unknown_sizes := set(args.sizes) - set(REPEATS):
+        parser.error(f"found the sizes {sorted(unknown_sizes)}, required some of {', '.join(map(str, REPEATS))}")
     figures = Figures()
+    measures["alarms"] = partial(alarms, sizes=args.sizes)
     for part in args.parts or measures:
         measures[part](figures)
     print(f"written to {figures.write('drift').relative_to(REPOSITORY)}")
@@ -83,11 +94,12 @@ class Tally:
             figures.add(f"{self.name}.{rule}", share, f"{what} ± {error:.3f}", goals.get(rule, ""))
 
 
-def alarms(figures: Figures) -> None:
+def alarms(figures: Figures, sizes: list[int]) -> None:
     """Checks of 28 correlated columns without drift, with a shift, and with a trifle."""
-    rows, random = _collisions(), np.random.default_rng(20)
+    rows = _collisions()
     spread = {name: float(np.std(rows[name])) for name in SHIFTED}
-    for n, repeats in REPEATS.items():
+    for n in sizes:
+        repeats, random = REPEATS[n], np.random.default_rng([20, n])
         calm, shifted, trifle = (Tally(f"{kind}.{n}", {}, {}) for kind in ("calm", "shifted", "trifle"))
         pairs = []
         for repeat in range(repeats):
@@ -109,6 +121,8 @@ def alarms(figures: Figures) -> None:
         calm.report(figures, {"millrace": f"<= {limit:.3f} (.05 and its standard error)"})
         shifted.report(figures, {"millrace": ">= 0.95"}, recall=True)
         trifle.report(figures, {"millrace": "<= 0.05"})
+        figures.write("drift")  # large sizes take long
+    random = np.random.default_rng(20)
     few = _plan(_drawn(rows, 499, random))
     unjudged = judging.compare(*[_counted(_drawn(rows, 499, random), few) for _ in range(2)], POLICY)
     figures.add("calm.499.judged", sum(shift.p is not None for shift in unjudged), "columns", "<= 0")

@@ -143,7 +143,7 @@ def shift_of_blocks_p(parts_of_reference: Floats, parts_of_window: Floats, n_win
     if blocks < 2:
         return 1.0
     t = _largest_t(parts_of_reference, parts_of_window, n_window_blocks)
-    p = min(1.0, parts_of_reference.shape[1] * 2 * float(stats.t.sf(t, blocks - 1)))
+    p = float(min(1.0, parts_of_reference.shape[1] * 2 * stats.t.sf(t, blocks - 1)))
     as_far = sum(
         _largest_t(np.delete(parts_of_reference, n, axis=0), parts_of_reference[n], 1.0) >= t for n in range(blocks)
     )
