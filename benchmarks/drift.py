@@ -216,8 +216,7 @@ def _plan(rows: dict[str, np.ndarray]) -> Plan:
 
 
 def _counted(rows: dict[str, np.ndarray], plan: Plan) -> Sketch:
-    batches = pa.table(rows).to_batches(16_384)
-    return sketches.added(sketches.tallied(batches, plan).to_pylist(), plan)
+    return drift_series.counted(pa.table(rows), plan)
 
 
 def _judge(

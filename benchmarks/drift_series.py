@@ -15,6 +15,7 @@ from contracts.settings import REPOSITORY
 from spark_apps.ml.drift import bins, judging, sketches
 from spark_apps.ml.drift.bins import Plan
 from spark_apps.ml.drift.judging import Shift
+from spark_apps.ml.drift.sketches import Sketch
 
 SAMPLES = REPOSITORY / "samples"
 WEEK_S = 7 * 86_400
@@ -95,14 +96,14 @@ def _compared(reference: pd.DataFrame, window: pd.DataFrame, block_s: int) -> tu
         columns=bins.of_sample(pa.Table.from_pandas(reference[columns], preserve_index=False)),
         ordered_by="at", block_s=block_s,
     )  # fmt: skip
-    counts = []
-    for frame in (reference, window):
-        batches = [
-            sketches.with_keys(batch, plan)
-            for batch in pa.Table.from_pandas(frame, preserve_index=False).to_batches(16_384)
-        ]
-        counts.append(sketches.added(sketches.tallied(batches, plan).to_pylist(), plan))
+    counts = [counted(pa.Table.from_pandas(frame, preserve_index=False), plan) for frame in (reference, window)]
     return judging.compare(*counts, _policy(block_s)), judging.compare(*counts, _policy(None))
+
+
+def counted(rows: pa.Table, plan: Plan) -> Sketch:
+    """Counts as Spark's tasks make them, without Spark."""
+    batches = (sketches.with_keys(batch, plan) for batch in rows.to_batches(16_384))
+    return sketches.added(sketches.tallied(batches, plan).to_pylist(), plan)
 
 
 def _policy(block_s: int | None) -> DriftPolicy:

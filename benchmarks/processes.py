@@ -14,6 +14,12 @@ def cpu_s() -> float:
     return sum(sum(map(int, fields[11:15])) for fields in _family().values()) / _TICKS
 
 
+def cpu_s_of(pid: int) -> float:
+    """CPU seconds of one process so far, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:13])) / _TICKS
+
+
 def resident_mib() -> float:
     """Resident memory now, added up."""
     return sum(int(fields[21]) for fields in _family().values()) * _PAGE_MIB

@@ -30,6 +30,7 @@ from sqlalchemy import create_engine, text
 
 from benchmarks import delta_times, long_log
 from benchmarks.figures import Figures
+from benchmarks.processes import cpu_s_of
 from contracts.datasets import GOLD_ACCESS_LOG_1M, SILVER_ACCESS_LOG
 from contracts.settings import REPOSITORY, Settings
 from contracts.spark_conf import COMPILE_ALL
@@ -73,9 +74,9 @@ def parse(folder: Path, figures: Figures) -> None:
     jvm = int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())  # noqa: SLF001 - for its CPU time
     rates = []
     for _ in range(10):
-        before = _cpu_s(jvm)
+        before = cpu_s_of(jvm)
         access_log.parse(frame).write.format("noop").mode("overwrite").save()
-        rates.append(lines / (_cpu_s(jvm) - before))
+        rates.append(lines / (cpu_s_of(jvm) - before))
     spark.stop()
     # The first ones compile; the middle one of the last five is what a running stream sees.
     ours = sorted(rates[-5:])[2]
@@ -249,11 +250,6 @@ def _run(module: str, *arguments: str) -> dict[str, Any]:
     )
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -52,8 +52,9 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
         context = get_current_context()
         run = context["dag_run"]
         folder = run_folder(run.dag_id, run.run_id)
+        earlier = trainings(folder)
         due, reason = is_due(
-            about(folder), trainings(folder), run.run_after, spec_hash=spec.hash,
+            about(folder), earlier, run.run_after, spec_hash=spec.hash,
             cool_down=timedelta(hours=spec.schedule.cool_down_hours), force=bool(context["params"]["force"]),
         )  # fmt: skip
         announced = drift.announced(run.consumed_asset_events, spec.name)
@@ -62,7 +63,7 @@ def should_retrain(spec: PipelineSpec) -> Any:  # noqa: ANN401 - what a decorate
             write_atomically(folder / _DRIFT, json.dumps(checks))
             if not due:
                 cool_down = timedelta(hours=spec.drift.cool_down_hours)
-                due, reason = is_due_by_drift(checks, trainings(folder), run.run_after, cool_down)
+                due, reason = is_due_by_drift(checks, earlier, run.run_after, cool_down)
             reason = f"drift was announced ({' '.join(each.reason for each in announced)}): {reason}"
         log.info("retrain=%s reason=%s", due, reason)
         context["ti"].xcom_push(key="reason", value=reason)

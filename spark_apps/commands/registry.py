@@ -8,7 +8,7 @@ import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -110,10 +110,8 @@ def rollback(args: Namespace, settings: Settings, engine: Engine) -> str:
 
 def instant(text: str) -> datetime:
     """A moment in UTC; a day means its end."""
-    try:
+    with suppress(ValueError):  # not a day, then an instant
         return datetime.combine(date.fromisoformat(text), time.max, UTC)
-    except ValueError:
-        pass  # not a day
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

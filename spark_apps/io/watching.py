@@ -57,7 +57,7 @@ def look(
     built = features.build(_rows(spark, settings, verdict), trained, _beside(spark, settings, engine, spec))
     # Read for what is missing, for the counts and for the model.
     rows = window.newest(window.unknown(built, reference, spec, policy), spec, policy).cache()
-    columns = window.watched(trained, reference.columns)
+    columns = window.watched(trained, policy, reference.columns)
     breaks = window.changed_types(dict(reference.dtypes), dict(rows.dtypes), [*spec.key, *champion.columns, *columns])
     breaks += window.more_missing(champion.missing, window.missing_shares(rows, _present(columns, rows)), policy)
     plan = window.plan(reference, _present(columns, rows), trained, policy)

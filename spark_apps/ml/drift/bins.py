@@ -22,6 +22,9 @@ DIGITS = 3
 #: What is smaller is zero: its digits are beyond the numbers that a double can hold well.
 _LEAST_MAGNITUDE = 1e-300
 
+#: How many values lie in each bin; the last axis is the bins.
+Counts = NDArray[np.int64]
+
 _FIXED = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -78,7 +81,7 @@ class Plan(BaseModel):
         """Length of the vector that holds the counts of all columns."""
         return sum(each.size for each in self.columns)
 
-    def part(self, counts: NDArray[np.int64], column: str) -> NDArray[np.int64]:
+    def part(self, counts: Counts, column: str) -> Counts:
         """Counts of one column, out of an array whose last axis has those of all."""
         start = 0
         for each in self.columns:

@@ -9,10 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts.pipelines.drift import DriftPolicy
 from spark_apps.ml.drift import statistics
-from spark_apps.ml.drift.bins import Bins, CategoryBins, NumericBins
+from spark_apps.ml.drift.bins import Bins, CategoryBins, Counts, NumericBins
 from spark_apps.ml.drift.sketches import Sketch
-
-Counts = NDArray[np.int64]
 
 #: Fewer blocks of the reference say nothing about how much one differs from the next.
 MIN_BLOCKS = 6

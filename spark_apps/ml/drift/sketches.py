@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from spark_apps.ml.drift.bins import Bins, CategoryBins, Plan
+from spark_apps.ml.drift.bins import Bins, CategoryBins, Counts, Plan
 
 #: Value of ``by`` (None without one) and number of the block since 1970 (0 without blocks).
 Key = tuple[str | None, int]
-Counts = NDArray[np.int64]
 
 _GROUP, _BLOCK = "_group", "_block"
 #: Of rows that hold counts.

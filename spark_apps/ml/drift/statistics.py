@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-Counts = NDArray[np.int64]
+from spark_apps.ml.drift.bins import Counts
+
 Floats = NDArray[np.float64]
 
 #: Added to each cell before a logarithm, so that an empty one does not make it infinite.

@@ -1,12 +1,9 @@
 """Has a column changed its unit? Then its values are a fixed multiple of what they were: nothing to learn from."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spark_apps.ml.drift import statistics
-from spark_apps.ml.drift.bins import NumericBins
-
-Counts = NDArray[np.int64]
+from spark_apps.ml.drift.bins import Counts, NumericBins
 
 #: What a value is multiplied by, and what happened then.
 FACTORS: dict[str, float] = {

@@ -41,10 +41,9 @@ def newest(rows: DataFrame, spec: PipelineSpec, policy: DriftPolicy) -> DataFram
     return joined.where(F.col(at) > F.col("_last") - reach).select(*rows.columns)
 
 
-def watched(spec: PipelineSpec, columns: Sequence[str]) -> list[str]:
+def watched(spec: PipelineSpec, policy: DriftPolicy, columns: Sequence[str]) -> list[str]:
     """Columns that the policy compares, of those that a frame has, in the spec's order."""
-    policy = spec.drift
-    wanted = (policy.columns if policy else ()) or spec.watched_columns
+    wanted = policy.columns or spec.watched_columns
     return [name for name in spec.watched_columns if name in wanted and name in columns]
 
 
