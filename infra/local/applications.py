@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from contracts.errors import ConfigurationError, DependencyUnavailableError
-from contracts.profiles import PROFILES, profile
+from contracts.profiles import HPC_PROFILES, PROFILES, profile
 from contracts.settings import REPOSITORY
 from contracts.spark_conf import class_archive_java_options, short_application_java_options
 from infra.local import health
@@ -53,6 +53,12 @@ def submit(places: Places, arguments: list[str]) -> int:
     if app is None or "--help" in options:
         print(_USAGE.format(apps="\n  ".join(_apps()), profiles=", ".join(PROFILES)))
         return 0 if "--help" in options else 2
+    if options.get("--profile") in HPC_PROFILES:
+        raise ConfigurationError(
+            f"Submitting {app} with profile {options['--profile']}", found="a profile of an HPC partition",
+            required=f"one of {', '.join(PROFILES)}: this command submits to the platform's own cluster",
+            next_step="Jobs go there from Airflow: start retrain_<pipeline> with backend hpc.",
+        )  # fmt: skip
     path = REPOSITORY / "spark_apps" / f"{app}.py"
     if app not in _apps():
         raise ConfigurationError(

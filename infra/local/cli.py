@@ -14,7 +14,7 @@ from typing import Any
 from contracts.arguments import count, positive
 from contracts.errors import ConfigurationError, ExitCode, PlatformError
 from contracts.settings import Settings, load_settings
-from infra.local import applications, demo, doctor, report, runs, stack
+from infra.local import applications, demo, doctor, hpc, report, runs, stack
 from infra.local.places import Places
 
 _INTERRUPTED = 130
@@ -101,6 +101,8 @@ def _parser() -> tuple[ArgumentParser, list[str]]:
     up = command("up", _up, "start the stack and wait until it is healthy")
     up.add_argument("services", nargs="*", metavar="SERVICE", help="only these and what they need (default: all)")
     up.add_argument("--timeout", type=positive, default=300, metavar="S", help="give up after S seconds (default: 300)")
+    up.add_argument("--hpc", action="store_true", help="also the Slurm lab: two nodes, reached over SSH")
+    up.add_argument("--sacct", action="store_true", help="with --hpc: also Slurm's accounting database, for sacct")
     command("down", _down, "stop every process of the stack")
     restart = command("restart", _restart, "stop one service and start it again")
     restart.add_argument("service", metavar="SERVICE")
@@ -132,7 +134,13 @@ def _set_up(_places: Places, _args: Namespace) -> int:
 
 
 def _up(places: Places, args: Namespace) -> int:
-    stack.up(places, args.services, args.timeout, say)
+    if args.sacct and not args.hpc:
+        raise ConfigurationError(
+            "Starting the stack", found="--sacct without --hpc", required="both, or neither",
+            next_step="Run: bin/millrace up --hpc --sacct",
+        )  # fmt: skip
+    lab = hpc.lab(places.settings, "dbd" if args.sacct else None) if args.hpc else None
+    stack.up(places, args.services, args.timeout, say, lab)
     say(report.addresses(places, stack.status(places)))
     return ExitCode.DONE
 
@@ -154,7 +162,7 @@ def _status(places: Places, args: Namespace) -> int:
 
 
 def _logs(places: Places, args: Namespace) -> int:
-    known = sorted(path.stem for path in places.logs.glob("*.log"))
+    known = {path.stem: path for path in sorted(places.logs.glob("*.log"))} | hpc.logs(places.settings)
     if args.service not in known:
         if args.service is None and known:
             say("\n".join(known))
@@ -167,8 +175,8 @@ def _logs(places: Places, args: Namespace) -> int:
         )
     follow = ["-F"] if args.follow else []
     sys.stdout.flush()
-    log = str(places.logs / f"{args.service}.log")
-    return os.execvp("tail", ["tail", "-n", str(args.lines), *follow, log])  # noqa: S606 - no shell wanted
+    log = known[args.service]
+    return os.execvp("tail", ["tail", "-n", str(args.lines), *follow, str(log)])  # noqa: S606 - no shell wanted
 
 
 def _doctor(places: Places, _args: Namespace) -> int:

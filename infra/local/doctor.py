@@ -9,7 +9,8 @@ from contracts.errors import PlatformError
 from contracts.spark_conf import class_archive
 from infra.local import health, machine, preflight, processes, runs, setup, supervision
 from infra.local.places import Places, spark_environment
-from infra.local.stack import StackStatus, status
+from infra.local.stack import ServiceStatus, StackStatus, status
+from infra.slurm import packages
 
 _MANY_RESTARTS = 3
 
@@ -33,11 +34,12 @@ def examine(places: Places) -> Iterator[Finding]:
     report = status(places)
     if report.state == "down":
         yield _asked("memory", f"{processes.available_memory_mib() / 1024:.1f} GiB available", preflight.memory)
+        yield from _services([service for service in report.services if service.wanted])
         yield from _down(places)
         return
     free = processes.available_memory_mib()
     yield Finding("memory", f"the stack uses {report.memory_mib / 1024:.1f} GiB, {free / 1024:.1f} GiB are available")
-    yield from _services(report)
+    yield from _services(report.services)
     yield from _topic(places, report)
     yield from _spark(places)
     yield from _airflow(places)
@@ -64,6 +66,9 @@ def _toolchain(places: Places) -> Iterator[Finding]:
     )
     browser = shutil.which("chromium")
     yield Finding("browser tests", browser or "no chromium, they are skipped (Debian package chromium)")
+    lacking = packages.missing("dbd")
+    without = f"not installed: {', '.join(lacking)}. For `up --hpc` and its tests: {packages.install_line(lacking)}"
+    yield Finding("Slurm lab", without if lacking else "its Debian packages are installed")
 
 
 def _down(places: Places) -> Iterator[Finding]:
@@ -75,8 +80,8 @@ def _none_of_ours(places: Places) -> None:
     preflight.refuse_orphans(places)
 
 
-def _services(report: StackStatus) -> Iterator[Finding]:
-    for service in report.services:
+def _services(found: list[ServiceStatus]) -> Iterator[Finding]:
+    for service in found:
         if not service.wanted:
             yield Finding(service.name, "was not asked for")
             continue

@@ -60,9 +60,14 @@ def apt_install(packages: list[str]) -> None:
         run(command, f"installing {', '.join(packages)}")
 
 
+def may_install() -> bool:
+    """Debian packages can be installed here: we are root, and there is apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
 def require_root(wanted: list[str]) -> None:
     """Only root may install packages: anybody else is told what to type."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not may_install():
         raise DependencyUnavailableError(
             "Looking for what the system must provide", found=f"not installed: {', '.join(wanted)}",
             required="these Debian packages", next_step=f"Run: sudo apt-get install {' '.join(wanted)}",
@@ -81,7 +86,7 @@ def require_nothing_missing(python: Path) -> None:
 def browser() -> None:
     """Debian's chromium; without it, and without the right to install it, the browser tests say so and are skipped."""
     if shutil.which("chromium") is None:
-        if os.geteuid() == 0 and shutil.which("apt-get"):
+        if may_install():
             apt_install(["chromium"])
         else:
             print("  no chromium: the browser tests are skipped. For them: sudo apt-get install chromium", flush=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contracts.errors import ConfigurationError
 from contracts.settings import REPOSITORY, Settings
+from infra.local import hpc
 from infra.local.credentials import Credentials
 
 #: A Unix socket's address holds 107 bytes; supervisord adds ``.<pid>`` while it binds.
@@ -145,7 +146,7 @@ def airflow_environment(places: Places, credentials: Credentials) -> dict[str, s
     """Everything that Airflow's four components and its tasks need; tasks reach Spark by SPARK_HOME and PATH."""
     settings = places.settings
     home = places.state / "airflow"
-    spark = spark_environment(places)
+    spark = spark_environment(places) | hpc.airflow_variables(settings)
     url = f"http://127.0.0.1:{settings.ports.airflow}"
     master_host, _, master_port = settings.master.rpartition(":")
     connection = {

@@ -94,7 +94,9 @@ def memory() -> None:
 
 
 def disk(places: Places) -> None:
-    free = shutil.disk_usage(places.state).free / 2**20
+    # The folder itself is made by the first start.
+    there = next(path for path in (places.state, *places.state.parents) if path.exists())
+    free = shutil.disk_usage(there).free / 2**20
     if free < NEEDED_DISK_MIB:
         raise DependencyUnavailableError(
             "Starting the stack",

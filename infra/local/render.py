@@ -40,12 +40,19 @@ def configuration(places: Places, credentials: Credentials, known: dict[str, Ser
     files = {
         places.conf / "kafka.properties": kafka(places),
         places.properties: spark(places, credentials),
-        places.conf / "supervisord.conf": supervisor(places, known),
     }
     for path, text in files.items():
         write_atomically(path, text)
         path.chmod(0o600)
+    write_supervisor(places, known)
     shutil.copyfile(_LOG4J2, places.conf / "log4j2.properties")
+
+
+def write_supervisor(places: Places, known: dict[str, Service]) -> None:
+    """Write the supervisor's file alone, of mode 600."""
+    path = places.conf / "supervisord.conf"
+    write_atomically(path, supervisor(places, known))
+    path.chmod(0o600)
 
 
 def kafka(places: Places) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from contracts.errors import DependencyUnavailableError, PlatformError
 from contracts.spark_conf import class_archive, spark_conf
 from infra.local import archives, machine
+from infra.slurm import packages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIREMENTS = REPOSITORY / "requirements"
@@ -75,6 +76,18 @@ class Setup:
             with self.step(f"apt-get install {' '.join(wanted)}"):
                 machine.apt_install(wanted)
                 machine.require_nothing_missing(self.python)
+
+    def slurm_packages(self) -> None:
+        """What the Slurm lab needs; where it cannot be installed the reason is printed and its tests are skipped."""
+        lacking = packages.missing("dbd")
+        if lacking and not machine.may_install():
+            print(f"  no Slurm lab: its tests are skipped. For them: {packages.install_line(lacking)}", flush=True)
+        elif lacking:
+            try:
+                with self.step(f"apt-get install {' '.join(lacking)}"):
+                    packages.install(lacking)
+            except PlatformError as error:
+                print(f"  no Slurm lab: its tests are skipped. {error}", flush=True)
 
     def environment(self, name: str) -> None:
         """A virtual environment with exactly what ``requirements/<name>.txt`` locks."""
@@ -275,6 +288,7 @@ def _alone(toolchain: Path) -> Iterator[None]:
 def main(argv: list[str]) -> int:
     parser = ArgumentParser(prog="millrace setup", description=__doc__, allow_abbrev=False)
     parser.add_argument("--browser", action="store_true", help="also Debian's chromium, for the browser tests")
+    parser.add_argument("--hpc", action="store_true", help="also Debian's Slurm and OpenSSH, for the Slurm lab")
     parser.add_argument("--peers", action="store_true", help="also the libraries that benchmarks compare with")
     args = parser.parse_args(argv)
     started = time.monotonic()
@@ -285,6 +299,8 @@ def main(argv: list[str]) -> int:
             setup.run()
             if args.browser:
                 machine.browser()
+            if args.hpc:
+                setup.slurm_packages()
             if args.peers:
                 setup.environment("peers")
     except PlatformError as error:

@@ -9,18 +9,20 @@ from dataclasses import asdict, dataclass, field
 
 from contracts.errors import DependencyUnavailableError, LockHeldError
 from contracts.files import read_json, write_atomically
-from infra.local import credentials, preflight, processes, render, supervision
+from infra.local import credentials, hpc, preflight, processes, render, supervision
 from infra.local.airflow_api import AirflowApi
 from infra.local.places import Places
-from infra.local.services import services, with_needs
-from infra.local.start import Start, health_of
+from infra.local.services import Service, services, with_needs
+from infra.local.start import AIRFLOW, Start, health_of
+from infra.slurm.access import CONNECTION
+from infra.slurm.lab import Lab
 
 Say = Callable[[str], None]
 
 #: Airflow's slots for Spark applications: the cluster has six, each application takes two, and so does the stream.
 SPARK_POOL, SPARK_POOL_SLOTS = "spark_small", 2
 #: Stopped first: they use everything else.
-_USERS = ("stream", "page", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+_USERS = ("stream", "page", *AIRFLOW)
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class StackStatus:
         return json.dumps(asdict(self), indent=2)
 
 
-def up(places: Places, wanted: list[str], timeout_s: float, say: Say) -> None:
-    """Start what is not running and return when all of it is healthy.
+def up(places: Places, wanted: list[str], timeout_s: float, say: Say, lab: Lab | None = None) -> None:
+    """Start what is not running, ``lab`` before the services, and return when all of it is healthy.
 
     Raises DependencyUnavailableError naming the service that is not, with its last log lines; what did start stays up.
     """
@@ -64,12 +66,20 @@ def up(places: Places, wanted: list[str], timeout_s: float, say: Say) -> None:
         known = services(places, secrets)
         chosen = with_needs(wanted, known)
         running = supervision.is_up(places)
+        if not running:
+            for note in preflight.check(places, [known[name] for name in chosen]):
+                say(note)
+            hpc.forget_unless_alive(places.settings)
+        if lab:
+            hpc.start(lab, say)
+        # Again: Airflow's variables tell of the lab while there is one.
+        known = services(places, secrets)
+        if running and lab:
+            chosen = with_needs([*chosen, *_show_airflow_the_lab(places, known, say)], known)
         states = supervision.states(places) if running else {}
         every = [known[name] for name in chosen]
         starting = [service for service in every if not running or states[service.name].pid == 0]
         if not running:
-            for note in preflight.check(places, starting):
-                say(note)
             _remember(places, [])
             render.configuration(places, secrets, known)
             supervision.launch(places)
@@ -91,7 +101,7 @@ def down(places: Places, say: Say) -> int:
     with _alone(places):
         family = set(supervision.family(places))
         if not family:
-            say("nothing of this stack runs")
+            say("down: every process ended" if hpc.stop(places.settings, say) else "nothing of this stack runs")
             return 0
         if supervision.is_up(places):
             names = list(supervision.states(places))
@@ -103,6 +113,8 @@ def down(places: Places, say: Say) -> int:
             supervisor = supervision.pid(places)
             supervision.shut_down(places)
             _wait(lambda: processes.find(supervisor) is None, 15)
+        # After Airflow: its tasks would take the end of the lab's jobs for their own failure.
+        hpc.stop(places.settings, say)
         left = processes.end(family | set(supervision.family(places)))
         for path in (places.supervisor_pid, places.socket):
             path.unlink(missing_ok=True)
@@ -137,7 +149,7 @@ def status(places: Places) -> StackStatus:
             ServiceStatus(name=name, state="down", health="down", wanted=False, ports=service.ports, url=service.url)
             for name, service in known.items()
         ]
-        return StackStatus("down", str(places.state), 0, rows)
+        return StackStatus("down", str(places.state), 0, rows + _lab_rows(places))
     wanted = _remembered(places)
     states, deaths = supervision.states(places), supervision.deaths(places)
     rows = []
@@ -150,9 +162,40 @@ def status(places: Places) -> StackStatus:
             memory_mib=round(processes.memory_mib(processes.tree(state.pid))) if alive else 0,
             restarts=died.count, last_end=died.last,
         ))  # fmt: skip
-    total = round(processes.memory_mib(processes.tree(supervision.pid(places))))
+    lab = _lab_rows(places)
+    total = round(processes.memory_mib(processes.tree(supervision.pid(places)))) + sum(row.memory_mib for row in lab)
+    rows += lab
     healthy = all(row.health == "healthy" for row in rows if row.wanted)
     return StackStatus("healthy" if healthy else "degraded", str(places.state), total, rows)
+
+
+def _lab_rows(places: Places) -> list[ServiceStatus]:
+    """The daemons of the Slurm lab; none where it was not asked for."""
+    lab = hpc.lab(places.settings)
+    rows = []
+    for part in lab.status() if lab.is_wanted else []:
+        process = part.process
+        rows.append(ServiceStatus(
+            name=part.name, state="running" if process else "exited", health=part.health, wanted=True,
+            pid=process.pid if process else None, ports=part.ports,
+            uptime_s=max(0, int(time.time() - process.started_at)) if process else None,
+            memory_mib=round(processes.memory_mib(processes.tree(process.pid))) if process else 0,
+        ))  # fmt: skip
+    return rows
+
+
+def _show_airflow_the_lab(places: Places, known: dict[str, Service], say: Say) -> list[str]:
+    """Airflow gets its connections when it starts: what runs without the lab's is stopped; returns what that was."""
+    path = places.conf / "supervisord.conf"
+    if known[AIRFLOW[0]].environment[CONNECTION] in path.read_text(encoding="utf-8"):
+        return []
+    running = [name for name in AIRFLOW if supervision.states(places)[name].pid]
+    if running:
+        say("  Airflow is started anew, with the connection hpc")
+    _stop(places, running, say)
+    render.write_supervisor(places, known)
+    supervision.replace(places, list(AIRFLOW))
+    return running
 
 
 def _uptime_s(places: Places, name: str, state: supervision.State) -> int:

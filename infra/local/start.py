@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 _FINAL = ("fatal", "exited")
 #: Deaths after which `up` gives up on a service; the supervisor itself goes on trying.
 _PATIENCE = 3
-_AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,6 @@ def _topic(places: Places) -> tuple[list[str], dict[str, str]]:
 
 _PREPARATIONS = (
     Preparation("kafka-format", before=("kafka",), command=_kafka_format),
-    Preparation("airflow-db", before=_AIRFLOW, command=_airflow_db),
+    Preparation("airflow-db", before=AIRFLOW, command=_airflow_db),
     Preparation("topic", before=("stream",), command=_topic, needs=("kafka",)),
 )

@@ -92,6 +92,14 @@ def stop(places: Places, name: str) -> None:
     _tolerating({"NOT_RUNNING"}, places, "stopProcess", name, _DO_NOT_WAIT)
 
 
+def replace(places: Places, names: list[str]) -> None:
+    """Read the supervisor's file again and take these services, which do not run, as it describes them now."""
+    _call(places, "reloadConfig")
+    for name in names:
+        _call(places, "removeProcessGroup", name)
+        _call(places, "addProcessGroup", name)
+
+
 def shut_down(places: Places) -> None:
     _call(places, "shutdown")
 
