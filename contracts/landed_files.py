@@ -128,3 +128,11 @@ def landed(subject: str) -> Landed:
             next_step="Correct the name, or add the subject to contracts/landed_files.py.",
         )  # fmt: skip
     return LANDED[subject]
+
+
+def landed_as(dataset: str) -> Landed:
+    """The contract of the files whose rows are stored in this table; ValueError for a table of something else."""
+    found = next((each for each in LANDED.values() if each.bronze.name == dataset), None)
+    if found is None:
+        raise ValueError(f"{dataset} is no table of landed files")
+    return found

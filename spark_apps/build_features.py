@@ -9,9 +9,10 @@ from pyspark.sql import functions as F
 
 from contracts.datasets import dataset
 from contracts.errors import ConfigurationError
+from contracts.pipelines import PipelineSpec
 from contracts.settings import Settings
 from contracts.windows import TableVersion, Window
-from spark_apps.io import ops, runs, snapshots, specs, tables, verdicts
+from spark_apps.io import ops, regimes, runs, snapshots, specs, tables, verdicts
 from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import features
 from spark_apps.ml.drift import window
@@ -59,9 +60,13 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     if other:
         provenance["beside"] = other.model_dump(include={"dataset", "table_version", "id", "content_hash"})
     usable = features.trainable(built, spec)
+    if spec.drift and spec.drift.train_on == "since_drift":
+        since = regimes.since_drift(spark, settings, engine, spec, usable)
+        if since is not None and since.count() >= _required_rows(spec):
+            usable, provenance[regimes.SINCE_DRIFT] = since, True
     snapshot = snapshots.write(usable, spec.snapshot_name, settings, key=spec.key, provenance=provenance)
     snapshot.write_pointer(args.snapshot)
-    required = spec.split.min_train_rows + spec.split.min_holdout_rows
+    required = _required_rows(spec)
     enough = snapshot.rows >= required
     return runs.Outcome(
         status="done" if enough else "not_enough_data",
@@ -69,6 +74,10 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         rows={"validated": verdict.rows, "candidates": built.count(), "snapshot": snapshot.rows},
         hashes={"snapshot": snapshot.hash, "spec": spec.hash}, facts=provenance,
     )  # fmt: skip
+
+
+def _required_rows(spec: PipelineSpec) -> int:
+    return spec.split.min_train_rows + spec.split.min_holdout_rows
 
 
 def _judged(spark: SparkSession, settings: Settings, verdict: Verdict) -> DataFrame:

@@ -50,7 +50,8 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
     report = settings.drift_reports / spec.name / f"{sha256(run_key.encode()).hexdigest()[:16]}.html"
     check = DriftCheck(
         run_key=run_key, at=datetime.now(UTC), pipeline=spec.name, champion_version=champion.version,
-        reference=champion.tags["snapshot"], window=seen.window, decision=decision, report=str(report),
+        reference=champion.tags["snapshot"], window=seen.window, begins=seen.begins, decision=decision,
+        report=str(report),
     )  # fmt: skip
     drift_report.write(report, drift_report.page(check, seen.findings, seen.counts, seen.expected))
     drift_records.record(engine, check, seen.findings.shifts)

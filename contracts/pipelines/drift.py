@@ -41,6 +41,9 @@ class DriftPolicy(BaseModel):
     #: The newest rows that are judged: days of arrival of a daily dataset, of event time in a landed series. A landed
     #: table without an order is judged whole, as far as the champion does not know it.
     window_days: float = Field(default=7, gt=0, le=3660)
+    #: Of a landed table without an order, the files that landed last: what changed with them is not thinned out by
+    #: those before. Files that are landed one by one are looked at one by one with 1.
+    window_files: int | None = Field(default=None, ge=1, le=1000)
     #: Fewer rows are no ground for a judgement. Below 500 a test finds large shifts only, and a share of its false
     #: alarms looks like them (benchmarks/drift.py).
     min_rows: int = Field(default=500, ge=50)
@@ -62,3 +65,7 @@ class DriftPolicy(BaseModel):
     cool_down_hours: float = Field(default=24, ge=0, le=24 * 366)
     #: What a confirmed drift leads to: a message, a training, or a question to a person whether to train.
     action: Literal["alert", "retrain", "ask"] = "retrain"
+    #: What trainings are made of: everything, or nothing from before the last drift. ``since_drift`` takes the rows
+    #: from the first window in which the drift that was confirmed was seen: older ones teach what is not true any more.
+    #: Everything, where that is too little for the split.
+    train_on: Literal["all", "since_drift"] = "all"

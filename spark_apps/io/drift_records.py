@@ -1,5 +1,6 @@
 """Checks of drift in the ops database: one row per check with its decision, one per compared column."""
 
+import itertools
 from datetime import datetime
 from typing import cast
 
@@ -42,6 +43,25 @@ checks = Table(
 )  # fmt: skip
 
 
+begins = Table(
+    "drift_window_begins", metadata,
+    Column("run_key", String(500), primary_key=True),
+    Column("begins", JSON, nullable=False, comment="the first rows of the window, as Begins says"),
+)  # fmt: skip
+
+
+class Begins(BaseModel):
+    """With which rows a stretch of a table begins: landed files (hex SHA-256), or instants in a series, by group.
+
+    The group of a series without groups is empty. Neither: no rows, or rows that have no such order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[str, ...] = ()
+    at: dict[str, datetime] = {}
+
+
 class DriftCheck(BaseModel):
     """Which rows were held against which champion, and what came of it."""
 
@@ -53,21 +73,23 @@ class DriftCheck(BaseModel):
     champion_version: int
     reference: str
     window: str
+    begins: Begins
     decision: DriftDecision
     report: str
 
 
 def record(engine: Engine, check: DriftCheck, shifts: tuple[Shift, ...]) -> None:
     """Write a check and its columns; those of an earlier try of the same run are replaced."""
-    said = check.model_dump(exclude={"decision"}) | check.decision.model_dump()
+    said = check.model_dump(exclude={"decision", "begins"}) | check.decision.model_dump()
     rows = [
         shift.model_dump() | {"run_key": check.run_key, "group": "" if shift.group is None else shift.group}
         for shift in shifts
     ]
     with engine.begin() as connection:
-        for table in (decisions, checks):
+        for table in (decisions, checks, begins):
             connection.execute(delete(table).where(table.c.run_key == check.run_key))
         connection.execute(insert(decisions).values(**said))
+        connection.execute(insert(begins).values(run_key=check.run_key, begins=check.begins.model_dump(mode="json")))
         if rows:
             connection.execute(insert(checks), rows)
 
@@ -83,3 +105,21 @@ def earlier_states(engine: Engine, pipeline: str, champion_version: int, *, wind
         newest.pop(other, None)
         newest[other] = cast("State", state)
     return list(newest.values())[::-1]
+
+
+def open_drift(engine: Engine, pipeline: str, champion_version: int) -> list[Begins]:
+    """Windows of the drift that this champion's newest check confirmed, newest first; empty where it saw none.
+
+    It goes back to the last check that found none. Checks without enough rows, or of broken data, say neither.
+    """
+    mine = (decisions.c.pipeline == pipeline) & (decisions.c.champion_version == champion_version)
+    query = select(decisions.c.state, decisions.c.action, begins.c.begins)
+    query = query.join_from(decisions, begins, decisions.c.run_key == begins.c.run_key, isouter=True)
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(mine).order_by(decisions.c.at.desc())).all()
+    telling = [row for row in rows if row.state in ("stable", "drift")]
+    if not telling or telling[0].action == "none":
+        return []
+    run = itertools.takewhile(lambda row: row.state == "drift", telling)
+    # A check of an earlier version of the platform did not write down where its window begins.
+    return [Begins.model_validate(row.begins) for row in run if row.begins]

@@ -224,6 +224,15 @@ def last_transaction(spark: SparkSession, dataset: Dataset, settings: Settings, 
     return int(found.get()) if found.isDefined() else -1
 
 
+def transactions(spark: SparkSession, dataset: Dataset, settings: Settings) -> list[str]:
+    """Applications that committed checked transactions to the table, by the time of their last one, newest first."""
+    # Latest first, and each application once: Delta keeps the last transaction of each.
+    known = _delta_log(spark, dataset, settings.lake).setTransactions()
+    said = [known.apply(n) for n in range(known.size())]
+    by_time = [(int(each.lastUpdated().get()), str(each.appId())) for each in said if each.lastUpdated().isDefined()]
+    return [application for _, application in sorted(by_time, reverse=True)]
+
+
 def remove(spark: SparkSession, dataset: Dataset, settings: Settings) -> None:
     """Remove the table with all its files, if it is there. For tables that can be made anew from others."""
     with writing(spark, dataset, settings):

@@ -7,11 +7,13 @@ from pyspark.sql import functions as F
 from sqlalchemy import Engine
 
 from contracts.datasets import dataset
+from contracts.landed_files import landed_as
 from contracts.pipelines import PipelineSpec
 from contracts.pipelines.drift import PREDICTION, DriftPolicy
 from contracts.settings import Settings
 from contracts.windows import TableVersion, Window
-from spark_apps.io import model_runs, profiles, snapshots, tables, verdicts
+from spark_apps.io import model_runs, profiles, regimes, snapshots, tables, verdicts, withdrawals
+from spark_apps.io.drift_records import Begins
 from spark_apps.io.registry import Version
 from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import features
@@ -30,6 +32,7 @@ class Seen:
     counts: list[tuple[Sketch, Sketch]]
     expected: Expected | None
     window: str
+    begins: Begins
     rows: int
 
     @property
@@ -56,7 +59,7 @@ def look(
     reference = snapshots.read(spark, snapshot, settings)
     built = features.build(_rows(spark, settings, verdict), trained, _beside(spark, settings, engine, spec))
     # Read for what is missing, for the counts and for the model.
-    rows = window.newest(window.unknown(built, reference, spec, policy), spec, policy).cache()
+    rows = _judged(spark, settings, spec, built, reference).cache()
     columns = window.watched(trained, policy, reference.columns)
     breaks = window.changed_types(dict(reference.dtypes), dict(rows.dtypes), [*spec.key, *champion.columns, *columns])
     breaks += window.more_missing(champion.missing, window.missing_shares(rows, _present(columns, rows)), policy)
@@ -78,8 +81,19 @@ def look(
     shifts = [shift for pair in counts for shift in judging.compare(*pair, policy)]
     return Seen(
         findings=Findings(shifts=tuple(judging.corrected(shifts, policy)), loss=loss, breaks=tuple(breaks)),
-        counts=counts, expected=expected, window=_about(rows, spec, verdict), rows=rows.count(),
+        counts=counts, expected=expected, window=_about(rows, spec, verdict), begins=regimes.begins(rows, spec),
+        rows=rows.count(),
     )  # fmt: skip
+
+
+def _judged(
+    spark: SparkSession, settings: Settings, spec: PipelineSpec, built: DataFrame, reference: DataFrame
+) -> DataFrame:
+    policy = _policy(spec)
+    files = None
+    if policy.window_files:
+        files = withdrawals.by_landing(spark, settings, landed_as(spec.dataset))[: policy.window_files]
+    return window.newest(window.unknown(built, reference, spec, policy), spec, policy, files)
 
 
 def _policy(spec: PipelineSpec) -> DriftPolicy:

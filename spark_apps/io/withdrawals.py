@@ -13,6 +13,8 @@ from spark_apps.io import locks, tables
 
 #: A checksum may be cut to this many digits, as long as it means one file.
 _FEWEST_DIGITS = 8
+#: Name of the transaction by which a file is stored (`landing`).
+_LANDING = re.compile(r"landed/(?P<sha256>[0-9a-f]{64})(/after-withdrawal-\d+)?")
 #: So many files are named in a message.
 _MOST_NAMED = 20
 
@@ -81,6 +83,15 @@ def landing(spark: SparkSession, settings: Settings, contract: Landed, sha256: s
     withdrawals = _withdrawals(spark, settings, contract, sha256)
     again = f"/after-withdrawal-{withdrawals}" if withdrawals else ""
     return tables.Transaction(f"landed/{sha256}{again}", contract.version)
+
+
+def by_landing(spark: SparkSession, settings: Settings, contract: Landed) -> list[str]:
+    """Checksums of the files of which rows are in bronze, the one that landed last first."""
+    files = tables.read(spark, contract.bronze, settings.lake).select("source_sha256").distinct().collect()
+    stored_now = {row["source_sha256"] for row in files}
+    landed = [_LANDING.fullmatch(name) for name in tables.transactions(spark, contract.bronze, settings)]
+    order = dict.fromkeys(found["sha256"] for found in landed if found)
+    return [sha256 for sha256 in order if sha256 in stored_now]
 
 
 def of_file(sha256: str) -> str:

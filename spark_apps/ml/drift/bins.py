@@ -129,8 +129,11 @@ def rounding_boundary(values: NDArray[np.float64]) -> NDArray[np.float64]:
     is_zero = magnitude < _LEAST_MAGNITUDE
     exponent = np.floor(np.log10(np.where(is_zero, 1.0, magnitude)))
     step = np.power(10.0, exponent - (DIGITS - 1))
-    # floor(v / step + .5) is the rounded value in steps; half a step further is where the next one begins.
-    boundary = (np.floor(values / step + 0.5) + 0.5) * step
+    # The rounded value in steps; half a step further is where the next one begins. Across a power of ten steps change.
+    rounded = np.floor(values / step + 0.5)
+    most = 10.0**DIGITS
+    half = np.where(rounded == most, 5.0, np.where(rounded == -most / 10, 0.05, 0.5))
+    boundary = (rounded + half) * step
     found: NDArray[np.float64] = np.where(is_zero, _LEAST_MAGNITUDE, boundary)
     return found
 

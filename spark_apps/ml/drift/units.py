@@ -12,6 +12,7 @@ FACTORS: dict[str, float] = {
     "to hundredths (percent)": 100.0, "to hundreds": 0.01, "inches to cm": 2.54, "cm to inches": 0.393701,
     "hours to minutes or minutes to seconds": 60.0, "seconds to minutes or minutes to hours": 1 / 60,
     "hours to seconds": 3600.0, "seconds to hours": 1 / 3600, "sign turned": -1.0,
+    "per quarter of an hour to per hour": 4.0, "per hour to per quarter of an hour": 0.25,
 }  # fmt: skip
 #: A shift that is smaller is no change of unit.
 _LARGE = 0.2

@@ -30,10 +30,13 @@ def unknown(built: DataFrame, reference: DataFrame, spec: PipelineSpec, policy: 
     return joined.where(F.col("_known").isNull() | (F.col(at) > F.col("_known"))).select(*built.columns)
 
 
-def newest(rows: DataFrame, spec: PipelineSpec, policy: DriftPolicy) -> DataFrame:
-    """The last ``policy.window_days`` of event time, in each group apart; all rows where they have no order."""
+def newest(rows: DataFrame, spec: PipelineSpec, policy: DriftPolicy, files: Sequence[str] | None = None) -> DataFrame:
+    """The last ``policy.window_days`` of event time, in each group apart.
+
+    Of rows without an order those of ``files`` (hex SHA-256), all where none are given.
+    """
     if spec.ordered_by is None:
-        return rows
+        return rows if files is None else rows.where(F.col("source_sha256").isin(*files))
     at, groups = spec.ordered_by, [policy.by] if policy.by else []
     last = rows.groupBy(*groups).agg(F.max(at).alias("_last"))
     joined = rows.join(last, on=groups, how="inner") if groups else rows.crossJoin(last)

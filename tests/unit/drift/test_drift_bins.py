@@ -30,6 +30,13 @@ def test_a_value_and_the_same_value_rounded_fall_into_the_same_bin(values):
     assert before == now
 
 
+@pytest.mark.parametrize("least", [-1e6, -995001.0, 999_600.0, 1_000_600.0, -1.0, 0.9996])
+def test_rounding_moves_no_value_across_an_edge_near_a_power_of_ten(least):
+    column = np.array([least, least * 1.0004, least * 0.9996, *np.linspace(least - 10, least + 10, 60)])
+    plan = plan_of({"x": column})
+    assert counted({"x": column}, plan).of("x").tolist() == counted({"x": rounded(column)}, plan).of("x").tolist()
+
+
 def test_atoms_keep_their_own_bins_and_their_neighbours_do_not_leak_in():
     atoms = np.repeat([0.0, 1.086538, 2.173076, 3.101961], [400, 300, 200, 100])
     plan = plan_of({"btag": atoms})

@@ -70,15 +70,15 @@ class Watched:
         self.run(validate, "--dataset", "bronze.higgs", "--at", str(pointer))
         return str(pointer)
 
-    def train(self, pointer: str) -> None:
+    def train(self, pointer: str, *because_of: str) -> Outcome:
         names = ("snapshot", "candidate", "decision")
         snapshot, candidate, decision = (str(self.folder / f"{name}.json") for name in names)
         named = ("--pipeline", "higgs")
-        self.run(build_features, *named, "--at", pointer, "--snapshot", snapshot)
+        self.run(build_features, *named, "--at", pointer, *because_of, "--snapshot", snapshot)
         self.run(validate, "--snapshot", snapshot)
         self.run(train, *named, "--snapshot", snapshot, "--candidate", candidate)
         self.run(evaluate, *named, "--candidate", candidate, "--decision", decision)
-        assert self.run(promote, *named, "--decision", decision).status == "done"
+        return self.run(promote, *named, "--decision", decision)
 
     def check(self, pointer: str) -> Outcome:
         self.runs += 1
@@ -90,6 +90,12 @@ def moved(lines: list[list[str]], column: str, by: float, head: list[str]) -> li
     return [[*line[:at], str(float(line[at]) + by), *line[at + 1 :]] for line in lines]
 
 
+def by_another_rule(lines: list[list[str]], head: list[str]) -> list[list[str]]:
+    """Signal is what has a large m_bb, and one row in five is the contrary."""
+    at = head.index("m_bb")
+    return [[*line[:-1], str(int((float(line[at]) > 0.87) != (n % 5 == 0)))] for n, line in enumerate(lines)]
+
+
 @pytest.fixture(scope="module")
 def watched(_spark_session, samples, tmp_path_factory) -> Watched:
     with gzip.open(samples / "higgs" / f"{FILE}.gz", "rt") as file:
@@ -97,7 +103,7 @@ def watched(_spark_session, samples, tmp_path_factory) -> Watched:
     lines = [lines[n] for n in np.random.default_rng(3).permutation(len(lines))]
     made = Watched(_spark_session, tmp_path_factory.mktemp("watched"), [head, *lines])
     assert made.check(made.land("known.csv", lines[:KNOWN])).status == "skipped"  # no champion yet
-    made.train(str(made.folder / "known.csv.version.json"))
+    assert made.train(str(made.folder / "known.csv.version.json")).status == "done"
     return made
 
 
@@ -185,3 +191,71 @@ def test_what_the_snapshot_left_out_is_known_to_the_champion(watched, checks):
     pointer = json.loads((watched.folder / "snapshot.json").read_text())
     assert pointer["provenance"]["missing"]["m_bb"] == 0.0
     assert len(pointer["provenance"]["missing"]) == 29
+
+
+@pytest.fixture
+def by_files(watched, checks):
+    """The same pipeline with a policy that looks at the newest file only, and trains on what it judged."""
+    assert checks["drifted"].facts["state"] == "drift"
+    kept = watched.spec
+    watched.spec = kept.model_copy(
+        update={"drift": POLICY.model_copy(update={"window_files": 1, "train_on": "since_drift", "min_rows": 100})}
+    )
+    yield watched
+    watched.spec = kept
+
+
+def test_with_window_files_only_what_landed_last_is_judged(by_files):
+    assert by_files.check(str(by_files.folder / "drifted.csv.version.json")).rows == {"window": 2000}
+
+
+def test_a_file_that_was_withdrawn_is_no_longer_the_newest(by_files):
+    head, rest = by_files.lines[0], by_files.lines[1 + KNOWN :]
+    by_files.land("late.csv", moved(rest[-150:], "m_bb", 0.1, head))
+    by_files.run(ingest, "higgs", "--withdraw", "late.csv")
+    version = tables.version(by_files.spark, dataset("bronze.higgs"), by_files.settings.lake)
+    pointer = by_files.folder / "without_late.json"
+    TableVersion(dataset="bronze.higgs", table_version=version).write(pointer)
+    by_files.run(validate, "--dataset", "bronze.higgs", "--at", str(pointer))
+    assert by_files.check(str(pointer)).rows == {"window": 2000}
+
+
+def _built(watched, at: str) -> tuple[dict, Outcome]:
+    snapshot = watched.folder / "after_drift.json"
+    done = watched.run(build_features, "--pipeline", "higgs", "--at", at, "--snapshot", str(snapshot))
+    return json.loads(snapshot.read_text())["provenance"], done
+
+
+def test_while_drift_goes_on_trainings_are_made_of_the_rows_since_its_first_window(by_files):
+    provenance, done = _built(by_files, str(by_files.folder / "drifted.csv.version.json"))
+    # Its first window, judged by the policy without window_files, was all that the champion does not know.
+    assert (provenance["since_drift"], done.rows["snapshot"]) == (True, FEW + CALM + 2000)
+
+
+def test_without_the_policy_a_training_is_made_of_everything(watched, checks):
+    assert checks["drifted"].facts["state"] == "drift"
+    provenance, done = _built(watched, str(watched.folder / "drifted.csv.version.json"))
+    assert "since_drift" not in provenance
+    assert done.rows["snapshot"] == KNOWN + FEW + CALM + 2000
+
+
+def test_rows_since_the_drift_that_are_too_few_for_the_split_are_trained_on_with_all_others(by_files):
+    split = by_files.spec.split.model_copy(update={"min_train_rows": FEW + CALM + 2000})
+    by_files.spec = by_files.spec.model_copy(update={"split": split})
+    provenance, done = _built(by_files, str(by_files.folder / "drifted.csv.version.json"))
+    assert "since_drift" not in provenance
+    assert done.rows["snapshot"] == KNOWN + FEW + CALM + 2000
+
+
+def test_a_champion_of_the_rows_since_a_drift_says_where_later_trainings_begin(by_files):
+    easy = by_files.spec.gate.model_copy(update={"min_gain": 0.0, "min_skill": 0.0, "must_beat_all_on": ()})
+    by_files.spec = by_files.spec.model_copy(update={"gate": easy})
+    # A file like those that the champion knows ends the drift of before.
+    assert by_files.check(by_files.land("calm_again.csv", by_files.lines[-3200:-2600])).facts["state"] == "stable"
+    # What is signal follows another rule: the champion of before is beaten without doubt.
+    pointer = by_files.land("other_rule.csv", by_another_rule(by_files.lines[-2600:-1000], by_files.lines[0]))
+    assert by_files.check(pointer).facts["action"] == "retrain"
+    assert by_files.train(pointer).status == "done"
+    more = by_files.land("more.csv", by_another_rule(by_files.lines[-1000:-200], by_files.lines[0]))
+    provenance, done = _built(by_files, more)
+    assert (provenance["since_drift"], done.rows["snapshot"]) == (True, 1600 + 800)
