@@ -32,6 +32,7 @@ from contracts.pipelines import PipelineSpec, load_readable
 from dags.operators import alerts
 from dags.operators.announcements import asset, drift_asset
 from dags.operators.house import house
+from dags.operators.hpc import FITTED, backend_param, fit_on_hpc
 from dags.operators.promotion import DECISION as DECISION_FILE
 from dags.operators.promotion import announce_candidate
 from dags.operators.retraining import force_param, should_retrain
@@ -64,15 +65,19 @@ def retrain(spec: PipelineSpec) -> DAG:
         validate = spark_app("validate", "--dataset", spec.dataset, *rows)
         features = spark_app("build_features", *named, *rows, "--snapshot", SNAPSHOT)
         validate_features = spark_app("validate", "--snapshot", SNAPSHOT, task_id="validate_features")
-        fitted = ("--snapshot", SNAPSHOT, "--candidate", CANDIDATE)
-        train = spark_app("train", *named, *fitted, profile=spec.compute_profile)
+        fit = fit_on_hpc(spec, SNAPSHOT)
+        train = spark_app(
+            "train", *named, "--snapshot", SNAPSHOT, "--fitted", FITTED, "--candidate", CANDIDATE,
+            profile=spec.compute_profile, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        )  # fmt: skip
         evaluate = spark_app("evaluate", *named, "--candidate", CANDIDATE, "--decision", DECISION)
         asks = spec.promotion == "ask"
         decided = announce_candidate(spec.name) if asks else spark_app("promote", *named, "--decision", DECISION)
 
         if spec.beside:
             due >> spark_app("validate", "--dataset", spec.beside, task_id="validate_beside") >> features
-        first >> due >> validate >> features >> validate_features >> train >> evaluate >> decided
+        first >> due >> validate >> features >> validate_features >> fit
+        [validate_features, fit] >> train >> evaluate >> decided
         if spec.forecast:
             # On validated rows the champion forecasts also when nothing was trained or promoted.
             score = spark_app("score", *named, *rows, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
@@ -88,13 +93,13 @@ def _by_days(spec: PipelineSpec) -> dict[str, Any]:
     timetable = CronDataIntervalTimetable(plan.cron, timezone=plan.timezone)
     started_by = asset(spec.dataset) | drift_asset(spec.name) if spec.drift else [asset(spec.dataset)]
     schedule = AssetOrTimeSchedule(timetable=timetable, assets=started_by)
-    return {"schedule": schedule, "params": window_params(no_days) | force_param()}
+    return {"schedule": schedule, "params": window_params(no_days) | force_param() | backend_param(spec)}
 
 
 def _whole(spec: PipelineSpec) -> dict[str, Any]:
     timetable = CronTriggerTimetable(spec.schedule.cron, timezone=spec.schedule.timezone)
     by_drift = AssetOrTimeSchedule(timetable=timetable, assets=[drift_asset(spec.name)]) if spec.drift else timetable
-    return {"schedule": by_drift, "params": force_param()}
+    return {"schedule": by_drift, "params": force_param() | backend_param(spec)}
 
 
 def _page(spec: PipelineSpec) -> str:

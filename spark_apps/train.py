@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.errors import DependencyUnavailableError
+from contracts.errors import ConfigurationError, DependencyUnavailableError
 from contracts.settings import Settings
 from spark_apps.io import model_runs, ops, outbox, runs, session, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Snapshot
@@ -24,6 +24,7 @@ def parse_args(argv: list[str]) -> Namespace:
     parser = runs.arguments(NAME, __doc__)
     parser.add_argument("--pipeline", type=specs.pipeline, required=True, metavar="NAME")
     parser.add_argument("--snapshot", type=Path, required=True, help="snapshot.json that build_features wrote")
+    parser.add_argument("--fitted", type=Path, help="folder that fit left on another machine: registered, if there")
     parser.add_argument("--candidate", type=Path, required=True, help="candidate.json to write")
     return parser.parse_args(argv)
 
@@ -63,14 +64,30 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
 def _fitted(
     frame: DataFrame, split: Bounds, snapshot: Snapshot, args: Namespace, settings: Settings
 ) -> tuple[Fitted, dict[str, str]]:
-    """The fit and the tags of its run: those of an earlier try that could not register them, or new ones."""
+    """The fit and the tags of its run: those of another machine or of an earlier try, or new ones."""
     spec, run_key = args.pipeline, runs.context_of(args).key
     asked = model_runs.asked(spec, snapshot, split, run_key=run_key)
+    if args.fitted and args.fitted.exists():
+        return _fitted_elsewhere(args.fitted, asked)
     kept = outbox.find(settings, spec.name, asked)
     if kept:
         return kept
     fitted = families.fit_and_rate(frame, split, spec)
     return fitted, model_runs.origin(spec, snapshot, split, fitted, revision=specs.git_revision(), run_key=run_key)
+
+
+def _fitted_elsewhere(folder: Path, asked: dict[str, str]) -> tuple[Fitted, dict[str, str]]:
+    """Another machine's fit of this very snapshot, spec and split; the task that registers it gives it its name."""
+    of_task = {"run_key": asked["run_key"]}
+    found = outbox.stored(folder, {name: value for name, value in asked.items() if name not in of_task})
+    if found is None:
+        raise ConfigurationError(
+            f"Registering the model in {folder}", found="a model of something else, or one that cannot be read",
+            required="what fit made of this snapshot by this pipeline file",
+            next_step="See the warning above; clear the task that ran fit, and it is fitted anew.",
+        )  # fmt: skip
+    fitted, tags = found
+    return fitted, tags | of_task
 
 
 def _registered(

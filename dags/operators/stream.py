@@ -52,7 +52,7 @@ def check_stream() -> Any:  # noqa: ANN401 - what a decorated task returns is Ai
     def check() -> dict[str, Any]:
         context = get_current_context()
         settings = load_settings()
-        status = ask(settings.ports.stream_metrics)
+        status = ask(settings.stream_status)
         found = troubles(status, context["params"])
         if context["dag_run"].run_type == "scheduled":
             # A look by hand, perhaps with other limits, is nobody else's alarm.
@@ -66,11 +66,11 @@ def check_stream() -> Any:  # noqa: ANN401 - what a decorated task returns is Ai
     return check()
 
 
-def ask(port: int) -> dict[str, Any]:
-    """``/status`` of the driver; one that does not answer is reported as state ``unreachable`` with the error."""
+def ask(url: str) -> dict[str, Any]:
+    """The driver's status at ``url``; one that does not answer is reported as state ``unreachable`` with the error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/status", timeout=10) as answer:
+        with opener.open(url, timeout=10) as answer:
             status = json.load(answer)
     except (OSError, ValueError) as error:
         return {"state": "unreachable", "error": str(error)}

@@ -83,7 +83,9 @@ def _task(task: Any) -> str:  # noqa: ANN401 - as above
     application = getattr(task, "application", "")
     does, profile = "asks a person" if task.task_type == "ApprovalOperator" else "Python in Airflow", ""
     if application:
-        does, profile = f"`spark_apps/{Path(application).name}`", f"`{task.profile}`"
+        # What goes to a partition has the profile of its connection.
+        where = getattr(task, "profile", "") or task.ssh_conn_id
+        does, profile = f"`spark_apps/{Path(application).name}`", f"`{where}`"
     rule = task.trigger_rule.value.replace("_", " ")
     # What a person is given to answer is not the limit of a process.
     limit = _duration(getattr(task, "response_timeout", None) or task.execution_timeout)

@@ -1,4 +1,8 @@
-"""Fitted models that MLflow was too far away to take: kept whole until the next try of the same task registers them."""
+"""Fitted models on their way to MLflow: kept whole until a try of the task that registers them can reach it.
+
+One that MLflow was too far away to take waits in the state folder; one that was fitted on another machine comes in a
+folder of its own.
+"""
 
 import json
 import logging
@@ -52,7 +56,11 @@ class Record(BaseModel):
 
 def keep(settings: Settings, pipeline: str, fitted: Fitted, tags: dict[str, str]) -> Path:
     """Store model and record in the task's folder, whole or not at all; one that is there already is the same."""
-    final = _folder(settings, pipeline, tags["run_key"])
+    return store(_folder(settings, pipeline, tags["run_key"]), fitted, tags)
+
+
+def store(final: Path, fitted: Fitted, tags: dict[str, str]) -> Path:
+    """Write model and record into the folder ``final``, whole or not at all."""
     if final.exists():
         return final
     # One name for every try: what a killed one left is overwritten. Without a dot in front, which hides from Spark.
@@ -74,13 +82,21 @@ def find(settings: Settings, pipeline: str, asked: dict[str, str]) -> tuple[Fitt
     folder = _folder(settings, pipeline, asked["run_key"])
     if not folder.exists():
         return None
+    found = stored(folder, asked)
+    if found is None:
+        remove(settings, pipeline, asked["run_key"])
+    return found
+
+
+def stored(folder: Path, asked: dict[str, str]) -> tuple[Fitted, dict[str, str]] | None:
+    """What `store` wrote, if it can be read and was fitted for what is asked; else None, and a warning says why."""
     try:
-        record = Record.model_validate(read_json(folder / _RECORD, "what an earlier try fitted"))
+        record = Record.model_validate(read_json(folder / _RECORD, "a fitted model"))
     except (ConfigurationError, ValidationError) as error:
         log.warning("outbox=%s ignored, it cannot be read: %s", folder, error)
-        record = None
-    if record is None or not asked.items() <= record.tags.items():
-        remove(settings, pipeline, asked["run_key"])
+        return None
+    if differing := [name for name, value in asked.items() if record.tags.get(name) != value]:
+        log.warning("outbox=%s ignored, it was fitted for another %s", folder, ", ".join(differing))
         return None
     return record.fitted(PipelineModel.load((folder / _MODEL).as_uri())), record.tags
 

@@ -22,7 +22,7 @@ from spark_apps.io import verdicts
 from spark_apps.io.pointers import Snapshot
 from spark_apps.io.verdicts import Verdict
 
-__all__ = ["MANIFEST", "Snapshot", "content_hash", "files", "read", "remove_with", "require_verdict", "write"]
+__all__ = ["MANIFEST", "Snapshot", "adopt", "content_hash", "files", "read", "remove_with", "require_verdict", "write"]
 
 MANIFEST = "manifest.json"
 #: Digests of rows are sorted and hashed in this many groups: one row's share of memory is 64 bytes, on one executor.
@@ -91,6 +91,15 @@ def read(spark: SparkSession, snapshot: Snapshot, settings: Settings) -> DataFra
     folder = settings.snapshots / snapshot.name / snapshot.hash
     schema = StructType.fromJson(manifest.columns)
     return spark.read.schema(schema).parquet(*[(folder / file.name).as_uri() for file in manifest.files])
+
+
+def adopt(snapshot: Snapshot, folder: Path, settings: Settings) -> None:
+    """Let ``folder``, a copy of the snapshot's folder, stand for it in this state folder."""
+    place = settings.snapshots / snapshot.name / snapshot.hash
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(folder.resolve(), target_is_directory=True)
+    _verified(snapshot, settings)
 
 
 def files(snapshot: Snapshot, settings: Settings) -> list[str]:

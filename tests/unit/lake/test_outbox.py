@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,15 @@ import requests
 from pyspark.ml import PipelineModel
 
 from contracts import pipelines
-from contracts.errors import DependencyUnavailableError
+from contracts.errors import ConfigurationError, DependencyUnavailableError
 from contracts.settings import Settings
-from spark_apps import evaluate, train
+from spark_apps import evaluate, fit, train
 from spark_apps.io import ledger, model_runs, ops, outbox, registry, snapshots, tracking, verdicts
 from spark_apps.io.outbox import Record
 from spark_apps.io.pointers import Candidate, Decision, Snapshot
 from spark_apps.io.registry import CHALLENGER, CHAMPION
 from spark_apps.io.rollback import roll_back
+from spark_apps.io.runs import Outcome
 from spark_apps.io.tracking import mlflow
 from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import families, features
@@ -60,7 +63,7 @@ def asked(pointer: Path, folder: Path, run: str) -> Namespace:
     """What Airflow asks train, evaluate and promote for in this run."""
     return Namespace(
         pipeline=SPEC, snapshot=pointer, candidate=folder / "candidate.json", decision=folder / "decision.json",
-        dag_id="retrain", run_id=run, task_id="train", map_index=-1, try_number=1,
+        fitted=None, dag_id="retrain", run_id=run, task_id="train", map_index=-1, try_number=1,
     )  # fmt: skip
 
 
@@ -204,3 +207,54 @@ def test_evaluate_after_a_rollback_compares_with_the_champion_that_came_back(spa
     with tracking.connected(settings) as client:
         assert registry.by_alias(client, SPEC.name, CHAMPION).version == older
     assert ledger.champion(ledger.history(engine, SPEC.name), datetime.now(UTC)).action == "rollback"
+
+
+@pytest.fixture(scope="module")
+def node(_spark_session, judged, tmp_path_factory) -> tuple[Path, Outcome]:
+    """What a node leaves that has a copy of the snapshot, and neither a verdict nor MLflow."""
+    _, pointer = judged
+    folder = tmp_path_factory.mktemp("node")
+    rows = shutil.copytree(Snapshot.read_pointer(pointer).path, folder / "rows")
+    args = asked(pointer, folder, "elsewhere")
+    args.rows, args.out = rows, folder / "out"
+    far = Settings(state=folder / "state", mlflow_uri="http://127.0.0.1:9")
+    return folder / "out", fit.main(args, far, _spark_session)
+
+
+@pytest.mark.spark
+def test_a_model_that_was_fitted_on_another_machine_is_registered_with_its_measures(
+    spark, judged, node, tmp_path, monkeypatch
+):
+    settings, pointer = judged
+    out, left = node
+    args = asked(pointer, tmp_path, "local")
+    local = train.main(args, settings, spark)
+    args = asked(pointer, tmp_path, "registered")
+    args.fitted = out / fit.FITTED
+    monkeypatch.setattr(families, "fit_and_rate", fitted_again)
+    registered = train.main(args, settings, spark)
+    assert registered.metrics == left.metrics == pytest.approx(local.metrics, rel=1e-9)
+    with tracking.connected(settings) as client:
+        tags = registry.by_number(client, SPEC.name, registered.facts["model_version"]).tags
+    assert tags["run_key"] == "retrain/registered/train/-1"
+
+
+@pytest.mark.spark
+def test_every_file_of_the_model_comes_with_its_checksum(node):
+    out, left = node
+    assert {each.path for each in left.artefacts} == {
+        str(path.relative_to(out)) for path in (out / fit.FITTED).rglob("*") if path.is_file()
+    }
+    assert all(sha256((out / each.path).read_bytes()).hexdigest() == each.sha256 for each in left.artefacts)
+
+
+@pytest.mark.spark
+def test_a_model_of_another_snapshot_is_not_registered(spark, judged, node, tmp_path):
+    settings, pointer = judged
+    record = json.loads((node[0] / fit.FITTED / "record.json").read_text())
+    other = shutil.copytree(node[0] / fit.FITTED, tmp_path / "other")
+    (other / "record.json").write_text(json.dumps(record | {"tags": record["tags"] | {"snapshot": "features.p/abc"}}))
+    args = asked(pointer, tmp_path, "stranger")
+    args.fitted = other
+    with pytest.raises(ConfigurationError, match="a model of something else"):
+        train.main(args, settings, spark)
