@@ -8,7 +8,7 @@ TOOLS_PYTHON := $(ENV)/tools/bin/python
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status lint test-fast test test-unit test-spark test-lake test-ml test-dags test-serving test-services test-browser test-long test-faults bench-stream bench-training bench-drift workloads golden docs
+.PHONY: help setup demo up down status lint test-fast test test-unit test-spark test-lake test-ml test-dags test-serving test-services test-hpc test-browser test-long test-faults bench-stream bench-training bench-drift bench-loop workloads golden docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,16 +28,26 @@ down: ## stop every process of the stack
 status: ## every service with state, health, port, memory and restarts
 	@bin/millrace status
 
-lint: ## ruff, mypy strict, import contracts
+lint: lint-images ## ruff, mypy strict, import contracts, images and compose files
 	$(ENV)/tools/bin/ruff check .
 	$(SPARK_PYTHON) -m mypy contracts spark_apps streaming expectations
 	$(ENV)/tools/bin/lint-imports
+
+.PHONY: lint-images
+lint-images:
+	$(ENV)/tools/bin/hadolint --config infra/images/hadolint.yaml infra/images/Dockerfile
+	@# --builtin-schema: nothing is asked of the network
+	$(ENV)/tools/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	@if docker compose version >/dev/null 2>&1; then \
+		docker compose --profile '*' config --quiet && \
+		docker compose --profile '*' --file docker-compose.yml --file docker-compose.official.yml config --quiet; \
+	else echo "docker compose config skipped: Compose is not installed (its schema was checked all the same)"; fi
 
 test-fast: lint ## lint, and the tests that start no JVM
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not long" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
-test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-browser ## set-up, lint and every suite but the long ones
+test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-images test-browser ## set-up, lint and every suite but the long ones
 
 .PHONY: setup-for-tests
 setup-for-tests:
@@ -68,6 +78,10 @@ test-dags:
 test-services:
 	$(SPARK_PYTHON) -m pytest tests/integration tests/faults -m "not many" --durations 25
 
+test-hpc: ## the operator on a live Slurm lab; skipped where its Debian packages are missing
+	@bin/millrace setup --hpc
+	$(AIRFLOW_PYTHON) -m pytest tests/hpc --durations 10
+
 test-browser:
 	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser; \
 	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
@@ -78,6 +92,29 @@ test-long: setup ## whole datasets, models against the reference figures, rarer 
 
 test-faults: setup ## the long kill suites: at least ten kills of each kind
 	$(SPARK_PYTHON) -m pytest tests/faults -m many
+
+.PHONY: images bench-images compose-up compose-down compose-test sbom test-images
+images: ## build the container images; ONLY="page kafka" for some of them
+	@$(TOOLS_PYTHON) -m infra.images.build $(ONLY)
+
+bench-images: ## build every image without any cache, and note seconds and megabytes
+	@$(TOOLS_PYTHON) -m infra.images.build --figures benchmarks/results/images.json
+
+compose-up: ## the whole platform in containers; waits until every service is healthy
+	@$(TOOLS_PYTHON) -m infra.images.secret_files
+	docker compose up --detach --wait
+
+compose-down: ## stop the containers; what they stored stays in its volumes
+	docker compose --profile '*' down --timeout 90
+
+compose-test: ## build, start, use and hurt the platform in containers; starts an engine where none is and one can run
+	$(TOOLS_PYTHON) -m pytest tests/compose
+
+sbom: ## lists of what is in each image (CycloneDX), into docs/sbom/
+	@$(TOOLS_PYTHON) -m infra.images.sbom
+
+test-images:
+	$(TOOLS_PYTHON) -m pytest tests/compose -m "not docker"
 
 bench-stream: setup ## measure the streaming path; PARTS="parse catch_up freshness --minutes 9" for some of it
 	$(SPARK_PYTHON) benchmarks/stream.py $(PARTS)
@@ -92,6 +129,9 @@ bench-drift: ## false alarms and power of drift checks, beside a peer; PARTS="al
 	@bin/millrace setup --peers
 	$(SPARK_PYTHON) benchmarks/drift.py $(PARTS)
 
+bench-loop: setup ## a year in fast-forward: drift checks against retraining always and never; YEARS="higgs uk_traffic"
+	$(SPARK_PYTHON) benchmarks/closed_loop.py $(YEARS)
+
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py
 
@@ -100,3 +140,4 @@ docs: ## rebuild the generated pages of docs/
 	$(SPARK_PYTHON) -m infra.docs.figures_page
 	$(SPARK_PYTHON) -m infra.docs.drift_curves
 	$(SPARK_PYTHON) -m infra.docs.pipelines_page
+	$(SPARK_PYTHON) -m infra.docs.loop_story

@@ -4,10 +4,11 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from contracts.errors import ConfigurationError
+from contracts.kafka import Login
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -55,6 +56,22 @@ class Ports(BaseModel):
     def stream_metrics(self) -> int:
         return self.base + 20
 
+    @property
+    def slurm_controller(self) -> int:
+        return self.base + 60
+
+    @property
+    def slurm_nodes(self) -> tuple[int, int]:
+        return self.base + 61, self.base + 62
+
+    @property
+    def slurm_ssh(self) -> int:
+        return self.base + 63
+
+    @property
+    def slurm_accounting(self) -> int:
+        return self.base + 64
+
 
 class StreamSettings(BaseModel):
     """How the streaming application paces itself and how long each layer keeps rows."""
@@ -76,6 +93,9 @@ class StreamSettings(BaseModel):
     quarantine_retention_days: int | None = Field(default=None, gt=0)
     #: When set, the client host is replaced by a keyed hash before anything is stored.
     pseudonym_key: SecretStr | None = Field(default=None, min_length=16)
+    #: The address that the driver's status page listens on, and where other processes find it when not on loopback.
+    listen: str = "127.0.0.1"
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+$")
 
 
 class Settings(BaseSettings):
@@ -95,6 +115,11 @@ class Settings(BaseSettings):
     spark_master: str | None = Field(default=None, pattern=r"^spark://[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     mlflow_uri: str | None = None
     ops_url: str | None = Field(default=None, pattern=r"^\w+(\+\w+)?://")
+    #: Who this process is to a broker that asks (SASL/SCRAM): both or neither.
+    kafka_user: str | None = Field(default=None, min_length=1)
+    kafka_password_file: Path | None = Field(default=None, validate_default=True)
+    #: The name that executors reach a driver of this machine by.
+    driver_host: str = Field(default="127.0.0.1", min_length=1)
     alert_webhook: str | None = None
 
     @field_validator("state", "toolchain", mode="before")
@@ -109,6 +134,13 @@ class Settings(BaseSettings):
             raise ValueError(f"a path that can be used ({error.strerror})") from error
         if is_file:
             raise ValueError("a folder, or a path where one can be made; this is a file")
+        return path
+
+    @field_validator("kafka_password_file")
+    @classmethod
+    def _is_a_whole_login(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if (path is None) != (info.data.get("kafka_user") is None):
+            raise ValueError("a file where MILLRACE_KAFKA_USER names somebody, and none where it does not")
         return path
 
     @property
@@ -149,6 +181,17 @@ class Settings(BaseSettings):
     @property
     def kafka(self) -> str:
         return self.kafka_bootstrap or f"127.0.0.1:{self.ports.kafka}"
+
+    @property
+    def kafka_login(self) -> Login | None:
+        if self.kafka_user is None or self.kafka_password_file is None:
+            return None
+        return Login(self.kafka_user, self.kafka_password_file)
+
+    @property
+    def stream_status(self) -> str:
+        """Where the streaming driver says how it is."""
+        return f"{self.stream.url or f'http://127.0.0.1:{self.ports.stream_metrics}'}/status"
 
     @property
     def master(self) -> str:

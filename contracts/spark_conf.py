@@ -6,13 +6,15 @@ from pathlib import Path
 #: the log parser ran at less than half its rate without this option (docs/decisions/0007).
 COMPILE_ALL = "-XX:-DontCompileHugeMethods"
 
+LOOPBACK = "127.0.0.1"
 
-def spark_conf(jars: Path, state: Path) -> dict[str, str]:
+
+def spark_conf(jars: Path, state: Path, driver_host: str = LOOPBACK) -> dict[str, str]:
     """Settings for small data on few cores; the reasons are measurements from the design's notes.
 
     ``jars`` holds the Delta and Kafka archives. They go on the class path of driver and executors instead of
     ``spark.jars``: nothing is copied per application, and the class path stays the one that the class-data-sharing
-    archive was made for.
+    archive was made for. ``driver_host`` is the name that executors reach the driver by.
     """
     return {
         "spark.driver.extraClassPath": f"{jars}/*",
@@ -23,8 +25,9 @@ def spark_conf(jars: Path, state: Path) -> dict[str, str]:
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.warehouse.dir": f"{state}/lake/warehouse",
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": driver_host,
+        # A name that others know may stand for another address here, or for several.
+        "spark.driver.bindAddress": LOOPBACK if driver_host == LOOPBACK else "0.0.0.0",  # noqa: S104 - asked for
         "spark.ui.enabled": "false",
         # Where in Python a column was made: several calls to the JVM for each one, for a line more in an error.
         "spark.python.sql.dataFrameDebugging.enabled": "false",

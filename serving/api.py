@@ -87,7 +87,7 @@ class Page:
     def __init__(self, settings: Settings) -> None:
         self.lake = Lake(settings.lake)
         self.answers = Answers(ANSWERS)
-        self.stream_url = f"http://127.0.0.1:{settings.ports.stream_metrics}/status"
+        self.stream_url = settings.stream_status
         self.hub = events.Hub(self.lake, self.stream_url)
         self.turns = CapacityLimiter(QUERIES_AT_ONCE)
 

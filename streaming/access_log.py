@@ -24,6 +24,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from contracts.datasets import GOLD_OF_ACCESS_LOG, GOLD_SESSIONS, SILVER_ACCESS_LOG
 from contracts.errors import ExitCode, PlatformError
+from contracts.kafka import source_options
 from contracts.schema import Dataset
 from contracts.settings import Settings, load_settings
 from expectations.stream import quarantining_rules
@@ -51,6 +52,7 @@ def read_topic(spark: SparkSession, settings: Settings, starting_offsets: str) -
     """The topic as a stream with headers; a gap in the offsets is an error, never skipped."""
     options = {
         "kafka.bootstrap.servers": settings.kafka,
+        **source_options(settings.kafka_login),
         "subscribe": settings.stream.topic,
         "startingOffsets": starting_offsets,
         "failOnDataLoss": "true",
@@ -99,13 +101,13 @@ def run(settings: Settings, *, drain: bool) -> StreamStatus:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     # The cheap questions first: a broker that is away is said in a second, not after a JVM has started.
-    topic_id = topics.topic_id(settings.kafka, settings.stream.topic)
+    topic_id = topics.topic_id(settings.kafka, settings.stream.topic, settings.kafka_login)
     spark = session.start(
         settings, "access_log", spark__scheduler__mode="FAIR", spark__scheduler__allocation__file=_POOLS.as_uri()
     )
     with locks.exclusive(spark, settings.locks / "stream" / "driver.lock", "Starting the stream"):
         status = StreamStatus()
-        server = None if drain else serve(status, settings.ports.stream_metrics)
+        server = None if drain else serve(status, settings.ports.stream_metrics, settings.stream.listen)
         try:
             _run_locked(spark, settings, topic_id, status, stop, drain=drain)
         except Exception as error:
@@ -134,7 +136,8 @@ def _run_locked(
         log.info("batch=%d bronze=%d silver=%d quarantine=%d duplicates=%d", batch_id, *counts.__dict__.values())
 
     job = Ingest(
-        settings, engine, entry, topic_id, lambda: topics.topic_id(settings.kafka, settings.stream.topic),
+        settings, engine, entry, topic_id,
+        lambda: topics.topic_id(settings.kafka, settings.stream.topic, settings.kafka_login),
         quarantining_rules(SILVER_ACCESS_LOG.name), on_batch,
     )  # fmt: skip
     query = start(read_topic(spark, settings, entry.starting_offsets or "earliest"), job, settings, drain=drain)
@@ -177,7 +180,7 @@ class _EndOffsets:
             return
         self._asked_at = monotonic()
         try:
-            ends = topics.end_offsets(self._settings.kafka, self._settings.stream.topic)
+            ends = topics.end_offsets(self._settings.kafka, self._settings.stream.topic, self._settings.kafka_login)
         except PlatformError as error:
             # The query will fail by itself if the broker stays away; the old numbers stand until then.
             log.warning("end offsets are not known: %s", error)

@@ -41,7 +41,7 @@ def parse_args(argv: list[str]) -> Namespace:
 
 def drain(settings: Settings, timeout_s: float) -> int:
     """Records that were waiting when this was called; returns when bronze to gold hold them."""
-    waiting = topics.end_offsets(settings.kafka, settings.stream.topic)
+    waiting = topics.end_offsets(settings.kafka, settings.stream.topic, settings.kafka_login)
     status = driver_status(settings)
     if status is None:
         return _drain_here(settings)
@@ -52,9 +52,8 @@ def drain(settings: Settings, timeout_s: float) -> int:
 
 def driver_status(settings: Settings) -> dict[str, Any] | None:
     """What the running driver says; None where none answers."""
-    url = f"http://127.0.0.1:{settings.ports.stream_metrics}/status"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(settings.stream_status, timeout=5) as answer:  # noqa: S310 - an address of our settings
             found: dict[str, Any] = json.load(answer)
     except (OSError, ValueError):
         return None

@@ -36,8 +36,8 @@ def parse_args(argv: list[str]) -> Namespace:
 
 
 def main(_args: Namespace, settings: Settings, spark: SparkSession, engine: Engine) -> str:
-    topic_id = topics.topic_id(settings.kafka, settings.stream.topic)
-    partitions = topics.end_offsets(settings.kafka, settings.stream.topic)
+    topic_id = topics.topic_id(settings.kafka, settings.stream.topic, settings.kafka_login)
+    partitions = topics.end_offsets(settings.kafka, settings.stream.topic, settings.kafka_login)
     with upkeep.while_stopped(spark, settings, "Recovering the stream"):
         create_tables(spark, settings)
         bronze = tables.read(spark, BRONZE_ACCESS_LOG, settings.lake)

@@ -81,8 +81,8 @@ def replay(
     for each in inputs:
         if isinstance(each.origin, StandardInput):
             each.origin.idle = stop.check
-    topic_id = topics.topic_id(settings.kafka, report.topic)
-    start_producer = start_producer or (lambda: ReplayProducer(settings.kafka))
+    topic_id = topics.topic_id(settings.kafka, report.topic, settings.kafka_login)
+    start_producer = start_producer or (lambda: ReplayProducer(settings.kafka, settings.kafka_login))
     delivery = Delivery(start_producer, settings.kafka, report.topic, stop)
     pace = (lambda: steady(args.rate)) if args.rate else (lambda: original(args.speed)) if args.speed else None
     run = Run(settings, report.topic, topic_id, delivery, stop, report, pace, args.from_start)

@@ -19,6 +19,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizatio
 from kafka.partitioner import murmur2
 
 from contracts.errors import ConfigurationError, PlatformError
+from contracts.kafka import Login, client_options
 from streaming.positions import Checkpoint
 from streaming.replay_lines import Piece
 from streaming.topics import ANSWER_TIMEOUT_MS, MAX_MESSAGE_BYTES, unavailable
@@ -75,9 +76,10 @@ class Stop:
 class ReplayProducer(KafkaProducer):  # type: ignore[misc]  # kafka-python has no types
     """kafka-python's producer with our settings, and a way to leave it that does not wait."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, login: Login | None = None) -> None:
         super().__init__(
             bootstrap_servers=bootstrap,
+            **client_options(login),
             enable_idempotence=True,
             acks="all",
             compression_type="zstd",

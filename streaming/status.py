@@ -1,4 +1,4 @@
-"""What the streaming driver says of itself: JSON on ``/status``, Prometheus text on ``/metrics``, loopback only."""
+"""What the streaming driver says of itself: JSON on ``/status``, Prometheus text on ``/metrics``."""
 
 import json
 import threading
@@ -70,8 +70,8 @@ def astuple(counts: BatchCounts) -> tuple[int, int, int, int]:
     return counts.bronze, counts.silver, counts.quarantine, counts.duplicates
 
 
-def serve(status: StreamStatus, port: int) -> ThreadingHTTPServer:
-    """Answer on 127.0.0.1:``port`` until ``shutdown()``; in a thread of its own."""
+def serve(status: StreamStatus, port: int, address: str = "127.0.0.1") -> ThreadingHTTPServer:
+    """Answer on ``address``:``port`` until ``shutdown()``; in a thread of its own."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -91,7 +91,7 @@ def serve(status: StreamStatus, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's signature
             """Say nothing: the page asks every second."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((address, port), Handler)
     threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
     return server
 

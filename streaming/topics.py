@@ -20,6 +20,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from contracts.errors import ConfigurationError, DependencyUnavailableError, PlatformError
+from contracts.kafka import Login, client_options
 from contracts.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,13 @@ EXACT = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", 
 AT_LEAST = {"max.message.bytes": MAX_MESSAGE_BYTES, "retention.ms": RETENTION_MS}
 
 
-def ensure(bootstrap: str, topic: str, partitions: int) -> list[str]:
+def ensure(bootstrap: str, topic: str, partitions: int, login: Login | None = None) -> list[str]:
     """Create the topic, or compare its settings with ours and correct those that differ; returns what was done.
 
     The number of Kafka partitions of an existing topic is left alone: more of them would move the sources between
     Kafka partitions.
     """
-    with _admin(bootstrap) as admin:
+    with _admin(bootstrap, login) as admin:
         found = _describe(admin, topic)
         if found is None:
             settings = EXACT | {name: str(value) for name, value in AT_LEAST.items()}
@@ -69,9 +70,9 @@ def ensure(bootstrap: str, topic: str, partitions: int) -> list[str]:
         return done
 
 
-def check(bootstrap: str, topic: str) -> None:
+def check(bootstrap: str, topic: str, login: Login | None = None) -> None:
     """Change nothing; a missing topic, or one with other settings than ours, is a ConfigurationError."""
-    with _admin(bootstrap) as admin:
+    with _admin(bootstrap, login) as admin:
         _required(admin, topic)
         if changes := _deviations(admin, topic):
             raise ConfigurationError(
@@ -80,32 +81,33 @@ def check(bootstrap: str, topic: str) -> None:
             )  # fmt: skip
 
 
-def exists(bootstrap: str, topic: str) -> bool:
-    with _admin(bootstrap) as admin:
+def exists(bootstrap: str, topic: str, login: Login | None = None) -> bool:
+    with _admin(bootstrap, login) as admin:
         return _describe(admin, topic) is not None
 
 
-def topic_id(bootstrap: str, topic: str) -> str:
+def topic_id(bootstrap: str, topic: str, login: Login | None = None) -> str:
     """Kafka's own id of the topic, written as Kafka writes it (22 characters); a recreated topic has another one."""
-    with _admin(bootstrap) as admin:
+    with _admin(bootstrap, login) as admin:
         number = uuid.UUID(str(_required(admin, topic)["topic_id"]))
         return base64.urlsafe_b64encode(number.bytes).decode("ascii").rstrip("=")
 
 
-def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+def end_offsets(bootstrap: str, topic: str, login: Login | None = None) -> dict[int, int]:
     """The offset that the next record will get, by Kafka partition."""
-    with _admin(bootstrap) as admin:
+    with _admin(bootstrap, login) as admin:
         numbers = sorted(each["partition_index"] for each in _required(admin, topic)["partitions"])
         asked = {TopicPartition(topic, number): OffsetSpec.LATEST for number in numbers}
         return {each.partition: int(found.offset) for each, found in admin.list_partition_offsets(asked).items()}
 
 
 @contextmanager
-def _admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+def _admin(bootstrap: str, login: Login | None) -> Iterator[KafkaAdminClient]:
     client = None
     try:
         client = KafkaAdminClient(
             bootstrap_servers=bootstrap,
+            **client_options(login),
             bootstrap_timeout_ms=ANSWER_TIMEOUT_MS,
             request_timeout_ms=ANSWER_TIMEOUT_MS,
             reconnect_backoff_max_ms=500,
@@ -173,9 +175,9 @@ def main(argv: list[str], settings: Settings) -> None:
     topic = args.topic or settings.stream.topic
     done: list[str] = []
     if args.action == "check":
-        check(settings.kafka, topic)
+        check(settings.kafka, topic, settings.kafka_login)
     else:
-        done = ensure(settings.kafka, topic, settings.stream.topic_partitions)
+        done = ensure(settings.kafka, topic, settings.stream.topic_partitions, settings.kafka_login)
     for each in done or [f"{topic} is as it should be"]:
         log.info("%s", each)
 

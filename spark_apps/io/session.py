@@ -25,7 +25,8 @@ def start(settings: Settings, name: str | None = None, **extra: str) -> SparkSes
     builder = SparkSession.Builder()
     if name:
         builder = builder.appName(name)
-    for key, value in spark_conf(settings.toolchain / "jars" / "spark", settings.state).items():
+    jars = settings.toolchain / "jars" / "spark"
+    for key, value in spark_conf(jars, settings.state, settings.driver_host).items():
         builder = builder.config(key, value)
     for key, value in extra.items():
         builder = builder.config(key.replace("__", "."), value)

@@ -46,7 +46,7 @@ def test_a_driver_that_stopped_is_reported_with_its_error():
 
 
 def test_a_driver_that_does_not_answer_is_trouble():
-    found = troubles(ask(1), LIMITS)
+    found = troubles(ask("http://127.0.0.1:1/status"), LIMITS)
     assert list(found) == ["stopped"]
     assert "unreachable" in found["stopped"]
 
@@ -54,12 +54,12 @@ def test_a_driver_that_does_not_answer_is_trouble():
 @pytest.mark.parametrize("answer", [b"<html>", [1, 2]])
 def test_an_answer_that_is_no_status_is_trouble(answer):
     with serving(answer) as (port, _):
-        assert "unreachable" in troubles(ask(port), LIMITS)["stopped"]
+        assert "unreachable" in troubles(ask(f"http://127.0.0.1:{port}/status"), LIMITS)["stopped"]
 
 
 def test_a_driver_of_another_version_is_trouble_not_a_crash():
     with serving({"state": "running", "lag_records": 1}) as (port, _):
-        assert troubles(ask(port), LIMITS) == {
+        assert troubles(ask(f"http://127.0.0.1:{port}/status"), LIMITS) == {
             "unreadable": "the streaming driver does not say freshness_s, quarantine_ratio: another version of it"
         }
 

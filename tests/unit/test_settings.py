@@ -21,6 +21,8 @@ from contracts.settings import load_settings
         ("MILLRACE_SPARK_MASTER", "spark://host", "spark://"),
         ("MILLRACE_KAFKA_BOOTSTRAP", "host:notaport", "pattern"),
         ("MILLRACE_OPS_URL", "my-password@db", "a value that is not shown"),
+        ("MILLRACE_KAFKA_PASSWORD_FILE", "/run/secrets/nobody", "MILLRACE_KAFKA_USER"),
+        ("MILLRACE_STREAM__URL", "http://stream:18020/status", "pattern"),
         ("MILLRACE_STREAM__TRIGGER_S", "0", "greater than 0"),
         ("MILLRACE_STREAM__TRIGGERS", "1", "not permitted"),
     ],
