@@ -233,8 +233,12 @@ def load_settings() -> Settings:
         ) from error
 
 
-#: Variables of ours that are no settings: what set-up and the supervisor tell their children, and tests.
-_NOT_SETTINGS = ("MILLRACE_DRIVER_PYTHON", "MILLRACE_IVY_SETTINGS", "MILLRACE_SCREENSHOTS", "MILLRACE_SUPERVISED")
+#: Variables of ours that are no settings: what set-up, the supervisor and a Slurm job's script tell their children, and
+#: tests.
+_NOT_SETTINGS = (
+    "MILLRACE_DRIVER_PYTHON", "MILLRACE_INPUTS", "MILLRACE_IVY_SETTINGS", "MILLRACE_OUTPUTS", "MILLRACE_SCREENSHOTS",
+    "MILLRACE_SUPERVISED",
+)  # fmt: skip
 
 
 def _check_names() -> None:

@@ -9,8 +9,7 @@ from pyspark.sql import SparkSession
 from contracts.settings import Settings
 from spark_apps.io import model_runs, ops, registry, runs, snapshots, specs, tracking
 from spark_apps.io.pointers import Candidate, Decision
-from spark_apps.ml import choosing, families
-from spark_apps.ml.measuring import metrics
+from spark_apps.ml import choosing, comparing
 from spark_apps.ml.splitting import splits
 
 NAME = "evaluate"
@@ -38,23 +37,16 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
         models = {v.label: model_runs.load(settings, v) for v in versions if v.can_answer(spec, frame.columns)}
     if champion and champion.label in models:
         split = splits.unseen_by_both(frame, split, champion.split, min_rows=spec.split.min_holdout_rows)
-    judged = families.judge(split.train(frame), split.holdout(frame), models, spec)
-    errors = judged.measures()
-    tests = {label: judged.against(label, spec.gate.baseline) for label in models}
-    rated = [registry.rated(v, errors.get(v.label), split, tests.get(v.label)) for v in versions]
-    if len(models) > 1:
-        beside = judged.against(versions[0].label, versions[1].label)
-        rated[0] = rated[0].model_copy(update={"against_champion": beside})
-    own, baselines = rated[0], {name: errors[name] for name in spec.baseline_names}
-    choice = choosing.choose(own, rated[1] if champion else None, baselines, spec.gate)
-    table = metrics.table(errors, spec)
+    found = comparing.compare(split.train(frame), split.holdout(frame), models, spec, candidate=versions[0].label)
+    own = registry.rated(versions[0], split, found, trained_on=candidate.snapshot)
+    theirs = registry.rated(champion, split, found) if champion else None
+    baselines = {name: found.errors[name] for name in spec.baseline_names}
+    choice = choosing.choose(own, theirs, baselines, spec.gate)
+    evidence = found.evidence(spec)
     decision = Decision(
         pipeline=spec.name, promote=choice.promote, reason=choice.reason, snapshot_hash=candidate.snapshot.hash,
         candidate_version=candidate.version, champion_version=champion.version if champion else None,
-        evidence={
-            "errors": table, "holdout": split.model_dump(mode="json"), "gate": spec.gate.model_dump(),
-            "against_baseline": {label: test.model_dump() for label, test in tests.items()},
-        },
+        evidence={**evidence, "holdout": split.model_dump(mode="json"), "gate": spec.gate.model_dump()},
     )  # fmt: skip
     decision.write(args.decision)
     if not choice.promote:  # nothing is left to do for promote, which then need not even start
@@ -62,7 +54,7 @@ def main(args: Namespace, settings: Settings, spark: SparkSession) -> runs.Outco
             registry.carry_out(client, ops.connect(settings.ops_database), decision, run_key=runs.context_of(args).key)
     return runs.Outcome(
         message=choice.reason, rows={"holdout": split.holdout_rows},
-        metrics=own.errors.numbers() if own.errors else {}, facts={**decision.facts, "errors": table},
+        metrics=own.errors.numbers() if own.errors else {}, facts={**decision.facts, "errors": evidence["errors"]},
     )  # fmt: skip
 
 

@@ -39,7 +39,9 @@ KINDS: dict[str, tuple[tuple[Task, ...], tuple[str, ...]]] = {
 
 def complaint(spec: "PipelineSpec") -> tuple[str, str]:
     """The first field that does not go with the others, and what is required of it; two empty texts where all agree."""
-    checks = (_task, _columns, _baselines, _metrics, _algorithms, _subgroups, _probabilities, _split, _folds, _drift)
+    checks = (
+        _task, _columns, _baselines, _metrics, _algorithms, _subgroups, _gate, _probabilities, _split, _folds, _drift,
+    )  # fmt: skip
     return next((found for check in checks if (found := check(spec))[1]), ("", ""))
 
 
@@ -196,6 +198,17 @@ def _subgroups(spec: "PipelineSpec") -> tuple[str, str]:
     return "subgroups", f"columns of the snapshot: {', '.join(known)}" if strangers else ""
 
 
+def _gate(spec: "PipelineSpec") -> tuple[str, str]:
+    gate = spec.gate
+    if gate.max_skill <= gate.min_skill:
+        return "gate.max_skill", f"above gate.min_skill, {gate.min_skill}: between them is what may pass"
+    if gate.max_excess_ece is not None and spec.task != "classification":
+        return "gate.max_excess_ece", "nothing: it is for task classification, whose answers are probabilities"
+    if gate.max_subgroup_growth is not None and not spec.subgroups:
+        return "gate.max_subgroup_growth", "nothing without subgroups: name the columns there, or take it out"
+    return "", ""
+
+
 def _probabilities(spec: "PipelineSpec") -> tuple[str, str]:
     names = {algorithm.name for algorithm in spec.algorithms}
     if spec.imbalance and (spec.task != "classification" or not names <= _WEIGHED):
@@ -275,4 +288,6 @@ def _drift(spec: "PipelineSpec") -> tuple[str, str]:
         return "drift.block_hours", "how long a stretch of rows must be for the next one to be independent of it"
     if policy.block_hours is not None and not spec.ordered_by:
         return "drift.block_hours", "nothing: rows of this pipeline have no order"
+    if policy.window_files is not None and (spec.ordered_by or "source_sha256" not in spec.key):
+        return "drift.window_files", "nothing: only a landed table without an order is looked at by files"
     return "", ""

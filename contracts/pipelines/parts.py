@@ -172,7 +172,8 @@ class Calibration(BaseModel):
 class Gate(BaseModel):
     """When a candidate may become champion. Skill is ``1 - loss / loss of the baseline``.
 
-    The loss of an error is the error itself, of an area under a curve what it lacks to 1.
+    The loss of an error is the error itself, of an area under a curve what it lacks to 1. Nobody may have been trained
+    on rows of the holdout, whatever else is said here.
     """
 
     model_config = SPEC
@@ -181,13 +182,23 @@ class Gate(BaseModel):
     #: The predictor that ``min_skill`` is measured against.
     baseline: str
     min_skill: float = Field(ge=0.0, lt=1.0)
+    #: More skill than this is too good to be true: a feature knows the label, or the model the holdout.
+    max_skill: float = Field(default=1.0, gt=0.0, le=1.0)
     #: Metrics that must be better than those of every baseline, whatever ``metric`` says.
     must_beat_all_on: tuple[Metric, ...] = ()
     #: Least share of the rows in every cluster, also those of a search's trials: with nearly everything in one cluster
     #: a silhouette can be high.
     min_cluster_share: float = Field(default=0.0, ge=0.0, le=0.5)
+    #: For classification: how far the expected calibration error may lie above ``ece_limit``, which 95 % of perfectly
+    #: calibrated models with these probabilities stay below. Without it probabilities may mean anything.
+    max_excess_ece: float | None = Field(default=None, ge=0.0, lt=1.0)
     #: A champion is replaced only by a candidate whose loss is smaller by at least this share.
     min_gain: float = Field(ge=0.0, lt=1.0)
+    #: Share by which the mean loss of any subgroup may grow beside that of the champion, or of the baseline where there
+    #: is none to compare with; more is refused where it is no luck. Log loss where the metric is one of probabilities.
+    max_subgroup_growth: float | None = Field(default=None, ge=0.0, le=10.0)
+    #: How many times as long as the champion a candidate may take to answer for the holdout.
+    max_cost_ratio: float | None = Field(default=None, ge=1.0, le=1000.0)
 
 
 def _five_fields(cron: str) -> str:

@@ -16,8 +16,7 @@ from spark_apps.io.ledger import Entry
 from spark_apps.io.pointers import Decision, Snapshot
 from spark_apps.io.tracking import MlflowClient, MlflowException
 from spark_apps.ml.choosing import Rated
-from spark_apps.ml.measuring.metrics import Measures
-from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.comparing import Compared
 from spark_apps.ml.splitting import splits
 from spark_apps.ml.splitting.splits import Bounds
 
@@ -58,7 +57,12 @@ class Version(BaseModel):
     @property
     def missing(self) -> dict[str, float]:
         """Share of rows without a value, by column, among all that its snapshot was chosen from."""
-        return dict(json.loads(self.tags["snapshot_provenance"]).get("missing", {}))
+        return dict(self.provenance.get("missing", {}))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What its snapshot was made of."""
+        return dict(json.loads(self.tags["snapshot_provenance"]))
 
     def snapshot(self, spec: PipelineSpec) -> Snapshot:
         """What it was trained and judged on."""
@@ -106,13 +110,20 @@ def by_number(client: MlflowClient, name: str, version: int) -> Version:
         ) from error  # fmt: skip
 
 
-def rated(
-    version: Version, errors: Measures | None, split: Bounds, against_baseline: Difference | None = None
-) -> Rated:
-    """The version as the choice on this split's holdout sees it; without errors where it could not read the rows."""
+def rated(version: Version, split: Bounds, found: Compared, *, trained_on: Snapshot | None = None) -> Rated:
+    """The version as the choice on this split's holdout sees it; without errors where it could not read the rows.
+
+    ``trained_on`` is the snapshot that a candidate is said to have been trained on, and is judged on.
+    """
+    own, knows = version.label, splits.known_to(version.split, split)
+    if trained_on and version.tags["snapshot"] != f"{trained_on.name}/{trained_on.hash}":
+        knows = f"was trained on snapshot {version.tags['snapshot']}, not on {trained_on.name}/{trained_on.hash}"
+    is_candidate = own == found.candidate
     return Rated(
-        version=version.version, errors=errors, columns=version.columns, against_baseline=against_baseline,
-        knows_holdout=splits.known_to(version.split, split),
+        version=version.version, errors=found.errors.get(own), columns=version.columns, knows_holdout=knows,
+        against_baseline=found.against_baseline.get(own), scoring_s=found.scoring_s.get(own),
+        against_champion=found.against_champion if is_candidate else None,
+        subgroups=found.subgroups if is_candidate else {},
     )  # fmt: skip
 
 

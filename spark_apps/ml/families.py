@@ -14,6 +14,7 @@ from spark_apps.ml.fitted import Fitted
 from spark_apps.ml.measuring import rating
 from spark_apps.ml.measuring.metrics import Measures
 from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.measuring.subgroups import GroupLoss
 from spark_apps.ml.recommending import judging
 from spark_apps.ml.recommending import training as recommending
 from spark_apps.ml.splitting.splits import Bounds
@@ -27,6 +28,9 @@ class Judged(Protocol):
 
     def against(self, name: str, other: str) -> Difference:
         """The paired test of one beside another: below 0 the first is better."""
+
+    def by_subgroup(self, name: str, other: str) -> dict[str, GroupLoss]:
+        """The same by ``column=value`` of the spec's subgroups that have rows enough."""
 
 
 def fit_and_rate(frame: DataFrame, split: Bounds, spec: PipelineSpec) -> Fitted:
@@ -45,3 +49,14 @@ def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineMod
     if spec.task == "recommendation":
         return judging.judge(train, holdout, models, spec)
     return rating.judge(train, holdout, models, spec)
+
+
+def asked(
+    train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec
+) -> dict[str, DataFrame]:
+    """What each model alone answers for the holdout, not worked out yet: for measuring what that costs."""
+    if spec.task == "clustering":
+        return grouping.asked(holdout, models, spec)
+    if spec.task == "recommendation":
+        return judging.asked(train, holdout, models, spec)
+    return rating.asked(holdout, models, spec)

@@ -15,6 +15,7 @@ from spark_apps.ml.clustering.silhouettes import Clusters
 from spark_apps.ml.measuring import paired
 from spark_apps.ml.measuring.metrics import Measures
 from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.measuring.subgroups import GroupLoss
 
 _BY = "by_"
 
@@ -35,6 +36,10 @@ class Groupings:
         """The paired test of one beside another on the silhouettes of all rows; below 0 the first tells more apart."""
         lost = F.col(f"{_BY}{other}") - F.col(f"{_BY}{name}")
         return paired.over_blocks(self.values.select(*self.spec.key, lost.alias("d")))
+
+    def by_subgroup(self, _name: str, _other: str) -> dict[str, GroupLoss]:
+        """None: rows without a label have no loss of their own, and a spec for them names no subgroups."""
+        return {}
 
 
 def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Groupings:
@@ -57,6 +62,13 @@ def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineMod
     kept = placed.select(*spec.key, space.VECTOR, *[f"{_BY}{name}" for name in wanted]).cache()
     found, values = silhouettes.measure(kept, {f"{_BY}{name}": groups for name, groups in wanted.items()})
     return Groupings({name.removeprefix(_BY): one for name, one in found.items()}, values, spec)
+
+
+def asked(holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> dict[str, DataFrame]:
+    """The groups of each model alone, not worked out yet."""
+    # Read by everybody, and what is measured is the answering, not the reading.
+    rows = holdout.cache()
+    return {name: model.transform(rows).select(*spec.key, PREDICTION) for name, model in models.items()}
 
 
 def clusters(model: PipelineModel) -> int:

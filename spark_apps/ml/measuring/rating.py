@@ -11,9 +11,10 @@ from contracts.pipelines import PipelineSpec
 from contracts.pipelines.features import RegularSeries
 from spark_apps.ml import series_baselines
 from spark_apps.ml.answers import answer
-from spark_apps.ml.measuring import metrics, paired
+from spark_apps.ml.measuring import metrics, paired, subgroups
 from spark_apps.ml.measuring.metrics import Measures
 from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.measuring.subgroups import GroupLoss
 
 _BY = "by_"
 
@@ -39,6 +40,10 @@ class Rows:
         """The paired test of one who answered beside another, on all rows."""
         return paired.difference(self.answers, self.spec, F.col(column_of(name)), F.col(column_of(other)))
 
+    def by_subgroup(self, name: str, other: str) -> dict[str, GroupLoss]:
+        """The same within each value of the spec's ``subgroups``."""
+        return subgroups.beside(self.answers, self.spec, F.col(column_of(name)), F.col(column_of(other)))
+
 
 def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Rows:
     """Ask each baseline, which knows ``train`` alone, and each model about the holdout."""
@@ -49,6 +54,14 @@ def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineMod
         rated = made.select(*rated.columns, answer(made, spec).alias(column_of(name)))
     # Read by every measure and by the tests.
     return Rows(rated.cache(), spec)
+
+
+def asked(holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> dict[str, DataFrame]:
+    """What each model alone answers for the holdout, not worked out yet: keys, and the answer."""
+    # Read by everybody, and what is measured is the answering, not the reading.
+    rows = holdout.cache()
+    made = {name: model.transform(rows) for name, model in models.items()}
+    return {name: frame.select(*spec.key, answer(frame, spec)) for name, frame in made.items()}
 
 
 def _by_baselines(train: DataFrame, rows: DataFrame, spec: PipelineSpec) -> DataFrame:

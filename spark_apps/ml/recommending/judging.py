@@ -13,6 +13,7 @@ from spark_apps.ml import algorithms
 from spark_apps.ml.measuring import paired
 from spark_apps.ml.measuring.metrics import Measures
 from spark_apps.ml.measuring.paired import Difference
+from spark_apps.ml.measuring.subgroups import GroupLoss
 from spark_apps.ml.recommending import biases, lists, measures
 from spark_apps.ml.recommending.biases import Biases
 from spark_apps.ml.recommending.columns import USER, as_ratings, asked_of
@@ -49,6 +50,10 @@ class Lists:
         theirs = self.of_users[other].withColumnRenamed(NDCG, "theirs")
         return paired.over_blocks(ours.join(theirs, on=USER, how="inner").select(USER, lacks))
 
+    def by_subgroup(self, _name: str, _other: str) -> dict[str, GroupLoss]:
+        """None: a list is judged as a whole, and a spec for lists names no subgroups."""
+        return {}
+
 
 def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec) -> Lists:
     """Ask the baselines, which know ``train`` alone, and each model of likes for lists that the holdout judges."""
@@ -57,6 +62,15 @@ def judge(train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineMod
     for name, model in models.items():
         everybody[name] = of_likes(likes_in(model), known, spec)
     return ask(known, held, everybody, spec)
+
+
+def asked(
+    train: DataFrame, holdout: DataFrame, models: Mapping[str, PipelineModel], spec: PipelineSpec
+) -> dict[str, DataFrame]:
+    """The lists of each model alone for everybody in the holdout, not worked out yet."""
+    known, held, top = ratings(train, spec), ratings(holdout, spec), asked_of(spec).top
+    rankers = {name: of_likes(likes_in(model), known, spec).ranker for name, model in models.items()}
+    return {name: lists.recommend(ranker, held, known, n=top) for name, ranker in rankers.items()}
 
 
 def ratings(rows: DataFrame, spec: PipelineSpec) -> DataFrame:

@@ -182,7 +182,8 @@ def specs(folder: Path, **changes: object) -> None:
             said["split"] = {
                 "kind": "files", "train": "train*", "holdout": "judge*", "min_train_rows": 50, "min_holdout_rows": 50,
             }  # fmt: skip
-            said["gate"] |= {"min_skill": 0.1}
+            # Made rows are told apart better than real ones can be.
+            said["gate"] |= {"min_skill": 0.1, "max_skill": 1.0, "max_excess_ece": None}
             del said["search"], said["calibration"]
             said |= changes
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(said))

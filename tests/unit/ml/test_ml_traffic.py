@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import functions as F
+from xgboost import XGBRegressor
 
 from contracts import pipelines
 from contracts.errors import QualityGateError
@@ -59,6 +60,35 @@ def test_a_poisson_model_of_the_shipped_traffic_has_the_error_of_the_reference(f
     # One block a site and day.
     assert 700 < test.blocks < 1000
     assert test.high < 0
+
+
+@pytest.mark.long
+def test_no_more_skill_is_believed_than_counting_vehicles_allows(frame):
+    """Who knows the expected count m errs by sqrt(2 m / pi) on average where vehicles come independently (Poisson)."""
+    held = splits.of(frame, UK).holdout(frame)
+    least = held.agg(F.avg(F.sqrt(2 * F.col("flow") / F.pi()))).first()[0]
+    assert least == pytest.approx(10.4, abs=0.1)
+    assert UK.gate.max_skill == pytest.approx(1 - least / 23.24, abs=0.01)
+
+
+@pytest.mark.long
+def test_an_honest_retraining_makes_no_site_pay_what_the_gate_forbids(frame):
+    """With another seed, and with a tenth fewer rows: by xgboost itself, as Spark would only take longer."""
+    split, columns = splits.of(frame, UK), UK.features.columns
+    train, held = (part.orderBy("site", "starts_at").toPandas() for part in (split.train(frame), split.holdout(frame)))
+    older = train[
+        train.groupby("site").cumcount(ascending=False) >= 0.1 * train.groupby("site")["flow"].transform("size")
+    ]
+
+    def by_site(rows, seed):
+        trees = XGBRegressor(
+            n_estimators=250, max_depth=7, learning_rate=0.06, subsample=0.8, min_child_weight=20, random_state=seed
+        ).fit(rows[columns], rows["flow"])
+        return (held["flow"] - trees.predict(held[columns])).abs().groupby(held["site"]).mean()
+
+    before = by_site(train, 0)
+    assert (by_site(train, 1) / before - 1).max() < 0.005
+    assert (by_site(older, 0) / before - 1).max() < 0.03 < UK.gate.max_subgroup_growth
 
 
 @pytest.mark.long

@@ -335,6 +335,16 @@ def test_one_block_says_nothing_about_luck_and_no_rows_are_an_error(spark):
         paired.difference(frame.limit(0), SPEC, F.col("ours"), F.lit(0.0))
 
 
+@pytest.mark.long
+def test_no_more_skill_is_believed_than_counting_the_requests_of_the_real_morning_allows(morning, fitted):
+    """Who knows the expected count m errs by sqrt(2 m / pi) on average where requests come independently (Poisson)."""
+    frame = features.trainable(morning, SPEC)
+    held = splits.of(frame, SPEC).holdout(frame)
+    least = held.agg(F.avg(F.sqrt(2 * F.col("requests") / F.pi()))).first()[0]
+    assert least == pytest.approx(3.9, abs=0.1)
+    assert SPEC.gate.max_skill == pytest.approx(1 - least / fitted.errors["persistence"].mae, abs=0.03)
+
+
 def test_the_model_of_the_real_morning_is_better_than_persistence_beyond_luck(morning, fitted):
     frame = features.trainable(morning, SPEC)
     split = splits.of(frame, SPEC)
