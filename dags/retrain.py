@@ -17,20 +17,11 @@ minutes is announced as late. Every step can be cleared safely. Runbook: `docs/r
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import (
-    DAG,
-    AssetOrTimeSchedule,
-    AsyncCallback,
-    CronDataIntervalTimetable,
-    CronTriggerTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    TriggerRule,
-)
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, CronTriggerTimetable, TriggerRule
 
 from contracts.pipelines import PipelineSpec, load_readable
-from dags.operators import alerts
 from dags.operators.announcements import asset, drift_asset
+from dags.operators.deadlines import late_after
 from dags.operators.house import house
 from dags.operators.hpc import FITTED, backend_param, fit_on_hpc
 from dags.operators.promotion import DECISION as DECISION_FILE
@@ -50,11 +41,7 @@ def retrain(spec: PipelineSpec) -> DAG:
     plan = spec.schedule
     with DAG(
         dag_id=f"retrain_{spec.name}",
-        deadline=DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
-            interval=timedelta(minutes=plan.deadline_min),
-            callback=AsyncCallback(alerts.late, {"deadline_min": plan.deadline_min}),
-        ),
+        deadline=late_after(timedelta(minutes=plan.deadline_min)),
         **_by_days(spec) if spec.is_daily else _whole(spec),
         **house(_page(spec), workload=spec.dataset.partition(".")[2], tier=2, run_limit=timedelta(hours=6)),
     ) as dag:

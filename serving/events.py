@@ -58,7 +58,8 @@ class Hub:
     """
 
     def __init__(self, lake: Lake, stream_url: str) -> None:
-        self.versions: Versions = {}
+        #: None until the lake was looked at once: nobody is told of a lake that nobody has seen.
+        self.versions: Versions | None = None
         self.stream: Stream = {}
         self.listeners = 0
         #: Set by ``main``: an open event stream would otherwise keep the server from stopping.
@@ -84,7 +85,7 @@ class Hub:
             await asyncio.sleep(WATCH_S)
 
     async def listen(self) -> AsyncIterator[str]:
-        """Events for one page: the whole state at once, then each change, and a ``beat`` while nothing changes."""
+        """Events for one page: the state once it is known, then each change, and a ``beat`` while nothing changes."""
         self.listeners += 1
         try:
             yield "retry: 1000\n\n"
@@ -93,7 +94,7 @@ class Hub:
             while not self.stopping():
                 quiet = True
                 # Compared with what this listener was sent: changes made while it was being served are not missed.
-                if sent_versions != self.versions:
+                if self.versions is not None and sent_versions != self.versions:
                     sent_versions, quiet = dict(self.versions), False
                     yield _event("tables", {"versions": sent_versions})
                 if self.stream and sent_stream != self.stream:

@@ -16,6 +16,7 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW", "MILLRAC
 os.environ |= {
     "AIRFLOW_HOME": str(SCRATCH / "airflow"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "dags" / "plugins"),
     "AIRFLOW_CONN_SPARK_CLUSTER": '{"conn_type": "spark", "host": "spark://spark-master", "port": 7077}',
     "MILLRACE_STATE": str(STATE),
     "MILLRACE_TOOLCHAIN": str(TOOLCHAIN),

@@ -24,7 +24,7 @@ HERE = Path(__file__).with_name("dags_live")
 SERVICES = ("spark-worker-1", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 #: Ports that no other stack of this machine uses.
 BASE = 23000
-DAGS = ("access_log_daily", "retrain_access_log_volume", "probe_ends", "probe_kill", "probe_stop")
+DAGS = ("access_log_daily", "retrain_access_log_volume", "probe_ends", "probe_clear", "probe_kill", "probe_stop")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +142,15 @@ def test_each_end_of_an_application_does_to_its_task_what_was_decided(api, poste
     # The deadline of one second passed long before the end of the run.
     late = wait_for(lambda: [body for body in posted if body["subject"] == "probe_ends is late"])
     assert late[0]["facts"]["run_id"] == run_id
+
+
+def test_a_failed_task_of_a_run_that_is_not_late_yet_is_cleared_and_runs_again(api):
+    run_id = start(api, "probe_clear")
+    assert finished(api, "probe_clear", run_id) == ("failed", {"refused": ("failed", 1)})
+    cleared = {"dry_run": False, "dag_run_id": run_id, "only_failed": True, "reset_dag_runs": True}
+    answer = api.call("POST", "/dags/probe_clear/clearTaskInstances", cleared)
+    assert [task["task_id"] for task in answer["task_instances"]] == ["refused"]
+    assert finished(api, "probe_clear", run_id) == ("success", {"refused": ("success", 2)})
 
 
 def test_kill_9_of_the_task_leaves_no_process_and_the_next_try_succeeds(api):

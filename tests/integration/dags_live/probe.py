@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
+from airflow.sdk import DAG
 
-from dags.operators import alerts
+from dags.operators.deadlines import late_after
 from dags.operators.house import house
 from dags.operators.spark import spark_app
 
@@ -14,11 +14,7 @@ COMMON = house("A probe.", workload="access_log", tier=3, run_limit=timedelta(mi
 with DAG(
     "probe_ends",
     schedule=None,
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=SOON,
-        callback=AsyncCallback(alerts.late, {"deadline_min": 0}),
-    ),
+    deadline=late_after(SOON),
     **COMMON,
 ):
     for name, ends in {
@@ -29,6 +25,9 @@ with DAG(
         "nothing": "nothing",
     }.items():
         spark_app("probe", "--ends", ends, task_id=name, retry_delay=SOON)
+
+with DAG("probe_clear", schedule=None, deadline=late_after(timedelta(hours=1)), **COMMON):
+    spark_app("probe", "--ends", "3,0", task_id="refused", retry_delay=SOON)
 
 with DAG("probe_kill", schedule=None, **COMMON):
     spark_app("probe", "--ends", "asleep,0", task_id="asleep", retry_delay=SOON)

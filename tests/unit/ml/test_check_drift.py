@@ -247,7 +247,6 @@ def test_rows_since_the_drift_that_are_too_few_for_the_split_are_trained_on_with
     assert done.rows["snapshot"] == KNOWN + FEW + CALM + 2000
 
 
-@pytest.mark.long
 def test_a_champion_of_the_rows_since_a_drift_says_where_later_trainings_begin(by_files):
     easy = by_files.spec.gate.model_copy(update={"min_gain": 0.0, "min_skill": 0.0, "must_beat_all_on": ()})
     by_files.spec = by_files.spec.model_copy(update={"gate": easy})

@@ -335,7 +335,6 @@ def test_one_block_says_nothing_about_luck_and_no_rows_are_an_error(spark):
         paired.difference(frame.limit(0), SPEC, F.col("ours"), F.lit(0.0))
 
 
-@pytest.mark.long
 def test_no_more_skill_is_believed_than_counting_the_requests_of_the_real_morning_allows(morning, fitted):
     """Who knows the expected count m errs by sqrt(2 m / pi) on average where requests come independently (Poisson)."""
     frame = features.trainable(morning, SPEC)

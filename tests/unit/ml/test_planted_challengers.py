@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from spark_apps.ml.choosing import Choice
 
-pytestmark = [pytest.mark.spark, pytest.mark.long]
+pytestmark = pytest.mark.spark
 
 LOGISTIC = LogisticRegression(name="logistic_regression")
 FOREST = RandomForest(name="random_forest", num_trees=30, max_depth=7, max_bins=64)
 LINEAR = LinearRegression(name="linear_regression")
 ROWS = 3000
 LOGIT = "ln({p} / (1 - {p}))"
-#: Three milliseconds a row that change nothing: seconds, where all of the champion's answers are a few tenths.
-WAITS = " + if(reflect('java.lang.Thread', 'sleep', 3L) IS NULL, 0, 0)"
+#: A millisecond a row that changes nothing: seconds, where all of the champion's answers are a few tenths.
+WAITS = " + if(reflect('java.lang.Thread', 'sleep', 1L) IS NULL, 0, 0)"
 
 #: What is wrong with each classifier, and what the reason must say of it.
 COLLISIONS = {
@@ -148,6 +148,7 @@ def of_collisions(ground, calibrated) -> dict[str, Choice]:
     return ground.judge(champion, planted, timed=("good", "slow"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", COLLISIONS)
 def test_a_bad_classifier_is_refused_for_what_is_wrong_with_it(of_collisions, what):
     chosen = of_collisions[what]
@@ -155,10 +156,12 @@ def test_a_bad_classifier_is_refused_for_what_is_wrong_with_it(of_collisions, wh
     assert COLLISIONS[what] in chosen.reason
 
 
+@pytest.mark.long
 def test_a_better_classifier_becomes_champion(of_collisions):
     assert of_collisions["good"].promote, of_collisions["good"].reason
 
 
+@pytest.mark.long
 def test_a_better_classifier_does_not_on_rows_too_few_to_tell(ground, calibrated):
     few = ground.frame.where("source_sha256 = 'a' OR source_line < 202")
     forest, right = calibrated

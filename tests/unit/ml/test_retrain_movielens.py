@@ -14,9 +14,10 @@ from contracts.errors import QualityGateError
 from contracts.settings import Settings
 from contracts.windows import TableVersion
 from spark_apps import build_features, evaluate, ingest, promote, train, validate
-from spark_apps.io import model_runs, registry, snapshots, tables, tracking
+from spark_apps.io import model_runs, registry, session, snapshots, tables, tracking
 from spark_apps.io.pointers import Candidate
-from spark_apps.ml.recommending import judging, lists
+from spark_apps.ml.measuring import metrics
+from spark_apps.ml.recommending import biases, judging, lists, training
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -141,6 +142,18 @@ def test_the_stored_model_makes_full_lists_of_unseen_films(retrained):
     made = lists.recommend(ranker, held, fitted, n=10).localCheckpoint()
     assert made.count() == 6_100
     assert made.join(fitted, on=["user_id", "item_id"], how="left_semi").isEmpty()
+
+
+def test_a_model_that_was_told_the_holdout_has_more_skill_than_is_believed(retrained):
+    spec = pipelines.load(NAME)
+    fitted, held = retrained.parts()
+    with session.checkpoints(retrained.spark, retrained.settings):
+        told = training.fit_likes(fitted.union(held), spec, retrained.trained.facts["chosen"])
+    asked = {**judging.baselines(fitted, biases.fit(fitted), spec), "told": judging.of_likes(told, fitted, spec)}
+    found = judging.ask(fitted, held, asked, spec).measures()
+    rows = {row["predictor"]: row for row in retrained.trained.facts["errors"]}
+    cheated = metrics.skill(1 - found["told"].ndcg, 1 - found["popularity"].ndcg)
+    assert 3 * rows["candidate"]["skill_vs_popularity"] < spec.gate.max_skill < cheated
 
 
 def test_no_checkpoint_is_left_behind(retrained):
