@@ -51,7 +51,7 @@ test: setup-for-tests lint test-unit test-spark test-serving test-dags test-serv
 
 .PHONY: setup-for-tests
 setup-for-tests:
-	@bin/millrace setup --browser
+	@bin/millrace setup --browser --notebook
 
 test-unit:
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not long"
@@ -83,8 +83,12 @@ test-hpc: ## the operator on a live Slurm lab; skipped where its Debian packages
 	$(AIRFLOW_PYTHON) -m pytest tests/hpc --durations 10
 
 test-browser:
-	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser; \
+	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser -m "not many"; \
 	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
+
+.PHONY: test-loop
+test-loop: setup-for-tests ## two champions drifted on purpose in the whole stack, and what follows by itself
+	$(TOOLS_PYTHON) -m pytest tests/browser -m many -s
 
 test-long: setup ## whole datasets, models against the reference figures, rarer ways through the same code
 	$(SPARK_PYTHON) -m pytest tests/unit/lake -m "spark and long"
@@ -132,6 +136,24 @@ bench-drift: ## false alarms and power of drift checks, beside a peer; PARTS="al
 bench-loop: setup ## a year in fast-forward: drift checks against retraining always and never; YEARS="higgs uk_traffic"
 	$(SPARK_PYTHON) benchmarks/closed_loop.py $(YEARS)
 
+.PHONY: notebook
+notebook: ## JupyterLab on this machine's loopback interface, with the notebooks of this repository
+	@bin/millrace setup --notebook
+	$(ENV)/notebook/bin/jupyter lab --ip 127.0.0.1 notebooks
+
+.PHONY: occupation-study
+occupation-study: setup ## one model of everybody's rows against one for each owner; JOBS=FILE for the published rows
+	$(SPARK_PYTHON) benchmarks/occupation.py $(JOBS)
+
+.PHONY: bench-hpc
+bench-hpc: ## a thousand waiting jobs on one triggerer; from sbatch to Spark; PARTS="waiting starting"
+	@bin/millrace setup --hpc
+	$(AIRFLOW_PYTHON) benchmarks/hpc.py $(PARTS)
+
+.PHONY: bench-scaling
+bench-scaling: setup ## more cores, workers and data; little memory, skew, broadcasts; PARTS="shapes spill"
+	$(SPARK_PYTHON) benchmarks/scaling.py $(PARTS)
+
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py
 
@@ -141,3 +163,5 @@ docs: ## rebuild the generated pages of docs/
 	$(SPARK_PYTHON) -m infra.docs.drift_curves
 	$(SPARK_PYTHON) -m infra.docs.pipelines_page
 	$(SPARK_PYTHON) -m infra.docs.loop_story
+	$(SPARK_PYTHON) -m infra.docs.occupation_page
+	$(SPARK_PYTHON) -m infra.docs.scaling_page

@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
-_PACKAGES = ("pyspark", "delta-spark", "kafka-python", "deltalake")
+#: Of the environment that the benchmark runs in.
+_PACKAGES = ("pyspark", "delta-spark", "kafka-python", "deltalake", "apache-airflow")
 
 
 class Figures:
@@ -31,9 +33,17 @@ class Figures:
         memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         text = {
             "machine": f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.machine()}",
-            "versions": {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+            "versions": _versions() | {"python": platform.python_version()},
             "date": datetime.now(UTC).date().isoformat(),
             "figures": before | self.found,
         }
         path.write_text(json.dumps(text, indent=2, sort_keys=True) + "\n")
         return path
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

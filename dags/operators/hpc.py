@@ -1,17 +1,22 @@
 """Where a model is fitted: on the platform's own cluster, or on an HPC partition if its profile or the form says so."""
 
+import asyncio
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import Param, task
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 
 from contracts.pipelines import PipelineSpec
 from contracts.profiles import HPC_PROFILES, HpcProfile
 from contracts.settings import REPOSITORY, load_settings
 from dags.operators.runs import run_file
+from dags.operators.slurm.connections import open_cluster, settings_of
 from dags.operators.slurm.operator import SlurmSparkSubmitOperator
+from dags.operators.slurm.settings import ClusterSettings
 from dags.operators.slurm.staging import Input
+from dags.operators.slurm.sweeping import sweep
 
 CONNECTION = "hpc"
 #: Folder of the run that the cluster's results are brought to, and the fitted model in it, which `train` registers.
@@ -66,6 +71,30 @@ def fit_on_hpc(spec: PipelineSpec, snapshot: str) -> SlurmSparkSubmitOperator:
         execution_timeout=timedelta(minutes=size.queue_limit_minutes + size.time_limit_minutes) + _TRANSFERS,
         pre_execute=_skipped_elsewhere(spec),
     )  # fmt: skip
+
+
+def keep_param() -> dict[str, Param]:
+    """The field that says how long what jobs leave on the cluster is kept."""
+    about = "Jobs that are over, and staged files that no job used, are removed after so many days."
+    return {"keep_days": Param(default=30, type="integer", minimum=1, maximum=3650, title="Keep", description=about)}
+
+
+@task
+def sweep_cluster(params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What was removed and kept; skipped where there is no cluster."""
+    try:
+        settings = settings_of(CONNECTION)
+    except AirflowNotFoundException:
+        raise AirflowSkipException(f"there is no connection {CONNECTION}: no cluster to sweep") from None
+    return asyncio.run(_sweep(settings, int((params or {})["keep_days"])))
+
+
+async def _sweep(settings: ClusterSettings, days: int) -> dict[str, Any]:
+    cluster = open_cluster(settings, "slurm")
+    try:
+        return asdict(await sweep(cluster, settings, days=days))
+    finally:
+        await cluster.close()
 
 
 def _size(spec: PipelineSpec) -> HpcProfile:

@@ -1,7 +1,7 @@
 """Where a run fits its model: what the pipeline's profile and the trigger form say, and what the DAG makes of it."""
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 
 from contracts import pipelines
 from contracts.errors import ConfigurationError
@@ -63,3 +63,13 @@ def test_what_stays_on_the_cluster_has_a_size_of_the_cluster():
     assert profile("hpc") == PROFILES["large"]
     with pytest.raises(ConfigurationError, match="small, large, hpc"):
         profile("huge")
+
+
+def test_maintenance_is_skipped_where_there_is_no_cluster(dag_bag, monkeypatch):
+    def missing(conn_id):
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    monkeypatch.setattr(hpc, "settings_of", missing)
+    task = dag_bag.dags["hpc_maintenance"].get_task("sweep_cluster")
+    with pytest.raises(AirflowSkipException, match="no connection hpc"):
+        task.python_callable(params={"keep_days": 30})

@@ -16,7 +16,7 @@ from tests.dags.home import REPOSITORY
 
 SPECS = load_all()
 EXPECTED = {
-    "access_log_daily", "stream_watchdog", *(f"retrain_{name}" for name in SPECS),
+    "access_log_daily", "hpc_maintenance", "stream_watchdog", *(f"retrain_{name}" for name in SPECS),
     *(f"drift_check_{name}" for name, spec in SPECS.items() if spec.drift),
     *(f"promote_{name}" for name, spec in SPECS.items() if spec.promotion == "ask"),
 }  # fmt: skip
@@ -49,7 +49,7 @@ def test_the_page_says_what_it_produces_for_whom_and_when_it_fails(dag):
 def test_tags_name_one_workload_and_one_tier(dag):
     tiers = {tag for tag in dag.tags if re.fullmatch(r"tier_[123]", tag)}
     assert len(tiers) == 1
-    assert dag.tags - tiers <= {"access_log", *LANDED}
+    assert dag.tags - tiers <= {"access_log", "platform", *LANDED}
     assert len(dag.tags - tiers) == 1
 
 
@@ -113,7 +113,7 @@ def test_no_template_asks_for_a_date(dag):
 
 
 def test_what_a_run_is_about_is_resolved_first(dag):
-    if dag.dag_id == "stream_watchdog":
+    if dag.dag_id in ("stream_watchdog", "hpc_maintenance"):
         return
     pipeline = dag.dag_id.removeprefix(f"{family(dag)}_")
     first = "resolve_version" if pipeline in SPECS and not SPECS[pipeline].is_daily else "resolve_window"

@@ -16,7 +16,7 @@ from dags.operators.slurm.transports import COMMAND_TIMEOUT_S, TRANSFER_TIMEOUT_
 _MAX_JOBS_PER_QUESTION = 200
 _MAX_PAUSE_S = 60.0
 #: Checksums of large files take their time. Airflow gives on_kill half a minute, and the first try may fail.
-_PATIENCE_S = {"keep": TRANSFER_TIMEOUT_S, "pack": TRANSFER_TIMEOUT_S, "kill": 13.0}
+_PATIENCE_S = {"keep": TRANSFER_TIMEOUT_S, "pack": TRANSFER_TIMEOUT_S, "sweep": TRANSFER_TIMEOUT_S, "kill": 13.0}
 #: Of log text in one answer, shared by the jobs asked about.
 _ANSWER_BYTES = 2 * 1024 * 1024
 
@@ -169,9 +169,11 @@ def _settle(future: "asyncio.Future[Report]", outcome: "Report | BaseException")
 
 
 def _report(job: Job, found: Answer) -> Report:
+    mine = found.about(job.job_id)
+
     def of_job(word: str) -> str | None:
-        rest = [line.partition(" ")[2] for line in found.all(word) if line.partition(" ")[0] == job.job_id]
-        return rest[-1] if rest else None
+        line = mine.one(word)
+        return None if line is None else line.partition(" ")[2]
 
     state, log, text = of_job("STATE"), of_job("LOG"), of_job("TEXT")
     own = own_state(state) if state else None
@@ -180,7 +182,7 @@ def _report(job: Job, found: Answer) -> Report:
     if text:
         begin, _, packed = text.partition(" ")
         shown, left_out = unpacked(packed), int(begin) - read_from
-    view = seen(job.job_id, job.name, found, own)
+    view = seen(job.job_id, job.name, mine, own)
     return Report(view, own, shown, size, left_out, killed=of_job("KILLED") is not None)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from dags.operators.slurm.errors import QueueUnavailableError, TransportError
@@ -54,6 +55,10 @@ class PartitionInfo:
     memory_mib: int
 
 
+#: Rows of squeue and sacct, lines of scontrol, and what our scripts say of a job.
+_JOB_ID = re.compile(r"(?:JobId=)?([^\s|]+)")
+
+
 @dataclass(frozen=True)
 class Answer:
     """Lines of a remote script, by their first word."""
@@ -66,6 +71,19 @@ class Answer:
 
     def all(self, word: str) -> list[str]:
         return self.lines.get(word, [])
+
+    def about(self, job_id: str) -> "Answer":
+        """The lines that begin with the id of this job; an answer about hundreds is looked through once."""
+        return Answer(self._by_job.get(job_id, {}))
+
+    @cached_property
+    def _by_job(self) -> dict[str, dict[str, list[str]]]:
+        found: dict[str, dict[str, list[str]]] = {}
+        for word, lines in self.lines.items():
+            for line in lines:
+                if named := _JOB_ID.match(line):
+                    found.setdefault(named.group(1), {}).setdefault(word, []).append(line)
+        return found
 
 
 def answer(output: bytes, what: str) -> Answer:

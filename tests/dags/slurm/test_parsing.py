@@ -182,3 +182,17 @@ def test_half_an_answer_is_none_and_a_queue_that_does_not_answer_is_named():
         answer(b"PROBLEM queue c3F1ZXVlOiBTb2NrZXQgdGltZWQgb3V0\nEND\n", "Asking")
     with pytest.raises(TransportError, match="damaged base64"):
         unpacked("!!")
+
+
+def test_an_answer_about_many_jobs_is_taken_apart_by_job():
+    found = answer(
+        b"QUEUE 101|RUNNING|None|N/A|a.g0|node1||\nQUEUE 1011|PENDING|Priority|N/A|b.g0|||\n"
+        b"DETAIL JobId=101 JobName=a.g0\nLOG 101 0 5\nTEXT 1011 0 aA==\nKILLED 1011\nEND\n",
+        "Asking",
+    )
+    mine, other = found.about("101"), found.about("1011")
+    assert mine.lines == {
+        "QUEUE": ["101|RUNNING|None|N/A|a.g0|node1||"], "DETAIL": ["JobId=101 JobName=a.g0"], "LOG": ["101 0 5"],
+    }  # fmt: skip
+    assert (other.one("TEXT"), other.one("KILLED"), other.one("LOG")) == ("1011 0 aA==", "1011", None)
+    assert found.about("10").lines == {}
