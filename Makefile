@@ -141,6 +141,11 @@ notebook: ## JupyterLab on this machine's loopback interface, with the notebooks
 	@bin/millrace setup --notebook
 	$(ENV)/notebook/bin/jupyter lab --ip 127.0.0.1 notebooks
 
+.PHONY: notebooks
+notebooks: ## execute the notebooks in place, after make demo
+	@bin/millrace setup --notebook
+	$(ENV)/notebook/bin/python -m infra.docs.notebooks
+
 .PHONY: occupation-study
 occupation-study: setup ## one model of everybody's rows against one for each owner; JOBS=FILE for the published rows
 	$(SPARK_PYTHON) benchmarks/occupation.py $(JOBS)

@@ -54,7 +54,7 @@ def main() -> None:
             stories = live(spark, Path(home) / name, year, args.windows or len(year.windows))
             report(year, stories, figures)
             if not args.windows:
-                figures.write("loop")
+                figures.write("closed_loop")
                 keep(year, stories)
         spark.stop()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,9 @@ from pydantic_core import ErrorDetails
 from contracts.errors import ConfigurationError
 from contracts.pipelines.algorithms import Range
 from contracts.pipelines.spec import PipelineSpec
+from contracts.pipelines.study import StudySpec
+
+_Spec = TypeVar("_Spec", PipelineSpec, StudySpec)
 
 PIPELINES = Path(__file__).resolve().parent.parent.parent / "pipelines"
 
@@ -29,14 +32,30 @@ def load(name: str, folder: Path = PIPELINES) -> PipelineSpec:
             required="one of " + (", ".join(names(folder)) or "no pipeline yet"),
             next_step=f"Correct the name, or add {path.parent.name}/{path.name}.",
         )  # fmt: skip
+    return read(path, PipelineSpec)
+
+
+def read(path: Path, kind: type[_Spec]) -> _Spec:
+    """The file as a spec of this kind, whose ``name`` is that of the file."""
     said = _yaml(path)
     try:
-        spec = PipelineSpec.model_validate(said)
+        spec = kind.model_validate(said)
     except ValidationError as error:
-        raise _complaint(path, error, said) from error
-    if spec.name != name:
-        raise _wrong(path, "name", spec.name, f"{name}, the name of the file")
+        raise _complaint(path, error, said, kind) from error
+    if spec.name != path.stem:
+        raise _wrong(path, "name", spec.name, f"{path.stem}, the name of the file")
     return spec
+
+
+def load_study(name: str, folder: Path = PIPELINES / "studies") -> StudySpec:
+    """Read ``<folder>/<name>.yaml`` as a study, with errors like those of ``load``."""
+    known = names(folder)
+    if name not in known:
+        raise ConfigurationError(
+            "Looking up a study", found=repr(name), required="one of " + ", ".join(known),
+            next_step=f"Correct the name, or add pipelines/{folder.name}/{name}.yaml.",
+        )  # fmt: skip
+    return read(folder / f"{name}.yaml", StudySpec)
 
 
 def load_all(folder: Path = PIPELINES) -> dict[str, PipelineSpec]:
@@ -85,11 +104,11 @@ def _yaml(path: Path) -> dict[str, Any]:
     return said
 
 
-def _complaint(path: Path, error: ValidationError, said: dict[str, Any]) -> ConfigurationError:
+def _complaint(path: Path, error: ValidationError, said: dict[str, Any], kind: type[BaseModel]) -> ConfigurationError:
     first = _telling(error.errors())
     field, found = _place(first), first["input"]
     if first["type"] == "extra_forbidden":
-        required = f"a known field: {', '.join(_model_at(first['loc']).model_fields)}"
+        required = f"a known field: {', '.join(_model_at(first['loc'], kind).model_fields)}"
     elif first["type"] == "missing":
         found, required = "nothing", "a value"
     elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -131,10 +150,10 @@ def _place(error: ErrorDetails) -> str:
     return ".".join(said)
 
 
-def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that the last part of the place lies in."""
+def _model_at(loc: tuple[int | str, ...], whole: type[BaseModel]) -> type[BaseModel]:
+    """The model that the last part of the place lies in; ``whole`` is that of the file."""
     models = [Range if "Range[" in str(part) else _MODELS[part] for part in loc[:-1] if _is_model(part)]
-    return models[-1] if models else PipelineSpec
+    return models[-1] if models else whole
 
 
 def _is_model(part: int | str) -> bool:
@@ -160,8 +179,11 @@ def _choices(annotation: Any) -> list[Any]:  # noqa: ANN401 - any annotation
     return [choice for part in parts for choice in _choices(part)] if parts else [annotation]
 
 
-_MODELS: dict[int | str, type[BaseModel]] = dict(_models(PipelineSpec))
-_FIELDS = {*PipelineSpec.model_fields, *(name for model in _MODELS.values() for name in model.model_fields)}
+_MODELS: dict[int | str, type[BaseModel]] = dict(_models(StudySpec)) | dict(_models(PipelineSpec))
+_FIELDS = {
+    *PipelineSpec.model_fields, *StudySpec.model_fields,
+    *(name for model in _MODELS.values() for name in model.model_fields),
+}  # fmt: skip
 
 
 def _wrong(path: Path, field: str, found: object, required: str) -> ConfigurationError:

@@ -21,7 +21,7 @@ Made from `benchmarks/results/*.json` by `make docs`. The machines are noisy: co
 your own. A goal that is missed says so.
 """
 #: Targets that are called otherwise than ``bench-<name of the file>``.
-_TARGETS = {"workloads": "workloads"}
+_TARGETS = {"closed_loop": "bench-loop", "occupation": "occupation-study", "workloads": "workloads"}
 _AT = {">=": operator.ge, "<=": operator.le}
 
 

@@ -68,7 +68,8 @@ def submit(places: Places, arguments: list[str]) -> int:
             next_step="Correct the name.",
         )
     java = _java_options(places, short=size.short_lived)
-    if "--local" in options:
+    # Whoever asks what it takes needs no cluster for that.
+    if "--local" in options or {"-h", "--help"} & set(rest):
         where = ["--master", "local[2]", "--driver-class-path", f"{places.settings.toolchain / 'jars' / 'spark'}/*"]
     else:
         _require_cluster(places)

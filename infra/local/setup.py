@@ -127,6 +127,13 @@ class Setup:
         works = subprocess.run([str(path), "--version"], capture_output=True, check=False).returncode == 0
         return path if works else None
 
+    def notebook(self) -> None:
+        """JupyterLab, whose kernel finds the packages of the Spark applications in their own environment."""
+        self.environment("notebook")
+        (site,) = (self.toolchain / "env" / "notebook").glob("lib/python3*/site-packages")
+        (theirs,) = (self.toolchain / "env" / "spark").glob("lib/python3*/site-packages")
+        (site / "spark_environment.pth").write_text(f"{theirs}\n", encoding="utf-8")
+
     def java_archives(self) -> None:
         """The archives of ``archives.lock``, each with its checksum compared."""
         if self._has_archives():
@@ -289,6 +296,7 @@ def main(argv: list[str]) -> int:
     parser = ArgumentParser(prog="millrace setup", description=__doc__, allow_abbrev=False)
     parser.add_argument("--browser", action="store_true", help="also Debian's chromium, for the browser tests")
     parser.add_argument("--hpc", action="store_true", help="also Debian's Slurm and OpenSSH, for the Slurm lab")
+    parser.add_argument("--notebook", action="store_true", help="also JupyterLab, for the notebooks")
     parser.add_argument("--peers", action="store_true", help="also the libraries that benchmarks compare with")
     args = parser.parse_args(argv)
     started = time.monotonic()
@@ -301,6 +309,8 @@ def main(argv: list[str]) -> int:
                 machine.browser()
             if args.hpc:
                 setup.slurm_packages()
+            if args.notebook:
+                setup.notebook()
             if args.peers:
                 setup.environment("peers")
     except PlatformError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from contracts import pipelines
 from contracts.errors import ConfigurationError
 from contracts.pipelines import PipelineSpec
+from contracts.pipelines.study import StudySpec
 from contracts.settings import REPOSITORY
 from spark_apps.io.pointers import Snapshot
 
@@ -17,6 +18,14 @@ def pipeline(name: str) -> PipelineSpec:
     """For ``add_argument(type=...)``: a wrong spec ends the application with exit code 2 before Spark starts."""
     try:
         return pipelines.load(name)
+    except ConfigurationError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def study(name: str) -> StudySpec:
+    """For ``add_argument(type=...)``, as ``pipeline``."""
+    try:
+        return pipelines.load_study(name)
     except ConfigurationError as error:
         raise ArgumentTypeError(str(error)) from error
 

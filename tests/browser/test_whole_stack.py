@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +98,32 @@ def test_nothing_of_ours_runs_after_down(stack: Stack) -> None:
     assert stack("down").returncode == 0
     assert not supervision.family(stack.places)
     assert not [process for process in before if process.is_alive()]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "shown", "pictures"),
+    [("live_tables", "12430", 2), ("occupation_study", "each_node", 1)],
+)
+def test_a_notebook_runs_from_top_to_bottom(
+    stack: Stack, tmp_path: Path, notebook: str, shown: str, pictures: int
+) -> None:
+    """On the tables of this morning, or, for the study, on the committed results and made-up rows."""
+    python = stack.places.python("notebook")
+    if not python.exists():
+        pytest.skip(f"needs {python} (bin/millrace setup --notebook)")
+    jupyter = [str(python), "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "MILLRACE_STATE": str(stack.places.state)}
+    source = REPOSITORY / "notebooks" / f"{notebook}.ipynb"
+    run = subprocess.run(
+        [*jupyter, str(source)], env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    executed = (tmp_path / source.name).read_text(encoding="utf-8")
+    assert shown in executed
+    assert executed.count('"image/png"') == pictures
+    # What is committed was executed too: outputs and all, in order.
+    for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]:
+        assert cell["cell_type"] != "code" or cell["execution_count"], "execute the notebook before committing it"
 
 
 def _airflow(stack: Stack) -> str:
