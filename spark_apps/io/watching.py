@@ -60,9 +60,11 @@ def look(
     built = features.build(_rows(spark, settings, verdict), trained, _beside(spark, settings, engine, spec))
     # Read for what is missing, for the counts and for the model.
     rows = _judged(spark, settings, spec, built, reference).cache()
+    n_rows = rows.count()
     columns = window.watched(trained, policy, reference.columns)
     breaks = window.changed_types(dict(reference.dtypes), dict(rows.dtypes), [*spec.key, *champion.columns, *columns])
-    breaks += window.more_missing(champion.missing, window.missing_shares(rows, _present(columns, rows)), policy)
+    missing = window.missing_shares(rows, _present(columns, rows))
+    breaks += window.more_missing(champion.missing, missing, policy, rows=n_rows)
     plan = window.plan(reference, _present(columns, rows), trained, policy)
     counts = [(profiles.of_snapshot(spark, snapshot, plan, settings), sketches.count(rows, plan))]
     breaks += window.changed_units(*counts[0], spec, policy)
@@ -82,7 +84,7 @@ def look(
     return Seen(
         findings=Findings(shifts=tuple(judging.corrected(shifts, policy)), loss=loss, breaks=tuple(breaks)),
         counts=counts, expected=expected, window=_about(rows, spec, verdict), begins=regimes.begins(rows, spec),
-        rows=rows.count(),
+        rows=n_rows,
     )  # fmt: skip
 
 

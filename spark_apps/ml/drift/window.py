@@ -84,8 +84,14 @@ def _is_missing(column: str, kind: str) -> Column:
     return empty | F.isnan(column) if kind in ("double", "float") else empty
 
 
-def more_missing(before: Mapping[str, float], now: Mapping[str, float], policy: DriftPolicy) -> list[str]:
-    """Sentences about columns of which more is missing than the policy bears."""
+def more_missing(before: Mapping[str, float], now: Mapping[str, float], policy: DriftPolicy, *, rows: int) -> list[str]:
+    """Sentences about columns of which more is missing than the policy bears.
+
+    Shares of fewer rows than ``min_rows`` say nothing: of a series that brought nothing new there is one row for each
+    group, that of the next point in time, whose label nobody knows yet.
+    """
+    if rows < policy.min_rows:
+        return []
     return [
         f"{name} is missing in {share:.1%} of the rows, before in {before.get(name, 0.0):.1%}"
         for name, share in now.items()

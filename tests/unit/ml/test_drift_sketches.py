@@ -124,9 +124,11 @@ def test_what_is_missing_is_counted_and_more_of_it_is_told(rows):
     shares = window.missing_shares(rows, ["flow", "lane"])
     assert shares == {"flow": pytest.approx(0.05, abs=0.02), "lane": 0.0}
     policy = DriftPolicy(cron="0 4 * * 1")
-    assert window.more_missing({"flow": 0.05}, {"flow": 0.08, "lane": 0.0}, policy) == []
-    [said] = window.more_missing({}, {"flow": 0.08}, policy)
+    assert window.more_missing({"flow": 0.05}, {"flow": 0.08, "lane": 0.0}, policy, rows=500) == []
+    [said] = window.more_missing({}, {"flow": 0.08}, policy, rows=500)
     assert said == "flow is missing in 8.0% of the rows, before in 0.0%"
+    # A series that brought nothing new has the row whose label comes with the next quarter.
+    assert window.more_missing({}, {"flow": 1.0}, policy, rows=1) == []
 
 
 def test_a_column_that_is_gone_or_of_another_type_is_told():
