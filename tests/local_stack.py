@@ -34,7 +34,8 @@ class Stack:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            # A grid of boosted trees on two busy cores.
+            timeout=1500,
         )
 
     def service(self, name: str) -> dict[str, Any]:
