@@ -155,6 +155,10 @@ bench-hpc: ## a thousand waiting jobs on one triggerer; from sbatch to Spark; PA
 	@bin/millrace setup --hpc
 	$(AIRFLOW_PYTHON) benchmarks/hpc.py $(PARTS)
 
+.PHONY: bench-scaling
+bench-scaling: setup ## more cores, workers and data; little memory, skew, broadcasts; PARTS="shapes spill"
+	$(SPARK_PYTHON) benchmarks/scaling.py $(PARTS)
+
 golden: ## rebuild the golden spark-submit command lines; read the diff before committing
 	REBUILD_GOLDEN=1 $(AIRFLOW_PYTHON) -m pytest -q tests/dags/test_golden.py
 
