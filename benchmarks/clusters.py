@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from contracts.settings import REPOSITORY, Settings
-from contracts.spark_conf import class_archive_java_options
+from contracts.settings import Settings
+from infra.local.applications import java_options
 from infra.local.places import Places, spark_environment
 
 
@@ -33,9 +33,7 @@ def submit(shape: Shape | None, application: Path, *arguments: str, state: Path,
     """
     places = Places(Settings(state=state))
     jars = f"{places.settings.toolchain / 'jars' / 'spark'}/*"
-    # Spark's own default writes every INFO line to the terminal.
-    quiet = f"-Dlog4j2.configurationFile={REPOSITORY / 'infra' / 'local' / 'log4j2.properties'}"
-    java = f"{class_archive_java_options(places.settings.toolchain)} {quiet}"
+    java = java_options(places, short=False)
     log.mkdir(parents=True)
     settings = {
         "spark.eventLog.enabled": "true", "spark.eventLog.dir": log.as_uri(), "spark.eventLog.rolling.enabled": "false",

@@ -1,7 +1,8 @@
 """What an application used, by job group, from Spark's event log."""
 
 import json
-from dataclasses import dataclass, field
+import statistics
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def by_group(folder: Path) -> dict[str, Usage]:
             elif event["Event"] == "SparkListenerTaskEnd":
                 found.setdefault(group_of.get(event["Stage ID"], ""), Usage()).add(event)
     return found
+
+
+def mean(usages: list[Usage]) -> dict[str, float]:
+    """Of every field that is a number."""
+    names = [each.name for each in fields(Usage) if each.name != "executors"]
+    return {name: statistics.mean(getattr(usage, name) for usage in usages) for name in names}
 
 
 def total(usages: list[Usage]) -> Usage:

@@ -23,10 +23,10 @@ from pathlib import Path
 from airflow.triggers.base import BaseTrigger
 
 from benchmarks.figures import Figures
-from benchmarks.processes import cpu_s_of
+from benchmarks.processes import cpu_s_of, resident_mib
 from contracts.settings import Ports, Settings
 from dags.operators.slurm import trigger, work
-from dags.operators.slurm.cluster import Cluster
+from dags.operators.slurm.cluster import MAX_JOBS_PER_QUESTION, Cluster
 from dags.operators.slurm.connections import open_cluster
 from dags.operators.slurm.keys import WorkKey
 from dags.operators.slurm.ledger import Job
@@ -110,8 +110,8 @@ def waiting(figures: Figures) -> None:
     figures.add("waiting.jobs", JOBS, "deferred jobs in one process")
     figures.add("waiting.memory", resident_mib(), "MiB, resident", "<= 300")
     figures.add("waiting.memory_of_jobs", resident_mib() - before, "MiB more than without them")
-    # A question is about 200 jobs at most, and a job is asked about again after 85 % of its pause at the earliest.
-    most = math.ceil(JOBS / 200) * 60 / (0.85 * Limits().running_poll_s)
+    # A job is asked about again after 85 % of its pause at the earliest.
+    most = math.ceil(JOBS / MAX_JOBS_PER_QUESTION) * 60 / (0.85 * Limits().running_poll_s)
     figures.add("waiting.commands", answers.commands / MINUTES, "commands a minute", f"<= {most:.0f}")
     figures.add("waiting.cpu", cpu / MINUTES, "CPU s a minute")
     figures.add("waiting.loop_lateness_p99", statistics.quantiles(late, n=100)[98] * 1000, "ms")
@@ -196,10 +196,6 @@ def _look(folder: Path, began: float, steps: dict[str, float]) -> None:
                 steps[step] = time.time() - began
                 del signs[step]
         time.sleep(0.02)
-
-
-def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import json
 import statistics
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from benchmarks.event_log import Usage
 from benchmarks.figures import RESULTS, Figures
 from contracts import pipelines
 from contracts.settings import REPOSITORY
-from spark_apps.ml.measuring.confusion import interval
+from spark_apps.ml.measuring.repeats import interval
 from spark_apps.ml.partitioned import contest
 
 PUBLISHED = REPOSITORY.parent / "shared" / "data" / "ai_jobs_2030" / "AI_Impact_on_Jobs_2030_2400.csv"
@@ -100,8 +99,7 @@ def use(groups: dict[str, Usage]) -> list[dict[str, Any]]:
             by_setting.setdefault(setting, {}).setdefault(repeat, []).append(usage)
     found = []
     for (owners, columns, contender), repeats in by_setting.items():
-        each = [asdict(event_log.total(usages)) for usages in repeats.values()]
-        means = {name: statistics.mean(usage[name] for usage in each) for name in each[0] if name != "executors"}
+        means = event_log.mean([event_log.total(usages) for usages in repeats.values()])
         # On how many executors each of its trainings ran: of owners' models, the sum over owners.
         spread = statistics.mean(sum(len(usage.executors) for usage in usages) for usages in repeats.values())
         found.append({"owners": owners, "columns": columns, "contender": contender, "executors": spread} | means)

@@ -21,11 +21,10 @@ import pandas as pd
 
 from benchmarks import clusters, event_log, long_log
 from benchmarks.clusters import Shape
-from benchmarks.event_log import Usage
 from benchmarks.figures import RESULTS, Figures
 from contracts.landed_files import HIGGS_FEATURES
 from contracts.settings import REPOSITORY
-from spark_apps.ml.measuring.confusion import interval
+from spark_apps.ml.measuring.repeats import interval
 
 WORK = REPOSITORY / "benchmarks" / "scaling_work.py"
 HIGGS = REPOSITORY / "samples" / "higgs" / "higgs_rows_0_9999_rounded.csv.gz"
@@ -60,7 +59,7 @@ class Study:
         found: dict[str, Any] = json.loads(out.read_text())
         groups = event_log.by_group(place / "log")
         each = [usage for name, usage in groups.items() if name.startswith("repeat")]
-        return found | {"use": _mean(each)}
+        return found | {"use": event_log.mean(each)}
 
 
 def main() -> None:
@@ -184,12 +183,6 @@ def keep(study: Study) -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(before | study.tables, indent=1, sort_keys=True) + "\n")
     study.figures.write("scaling")
-
-
-def _mean(usages: list[Usage]) -> dict[str, float]:
-    names = ("tasks", "cpu_s", "run_s", "gc_s", "shuffle_written_mib", "spilled_mib", "peak_memory_mib",
-             "peak_heap_mib", "longest_task_s")  # fmt: skip
-    return {name: statistics.mean(getattr(usage, name) for usage in usages) for name in names}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def run_module(places: Places, module: str, arguments: list[str]) -> int:
     submit = (
         "--master", "local[2]", "--driver-memory", _DRIVER_MEMORY_OF_MODULES, "--driver-class-path", jars,
         # A large backlog wants the C2 compiler.
-        "--driver-java-options", _java_options(places, short=False), "pyspark-shell",
+        "--driver-java-options", java_options(places, short=False), "pyspark-shell",
     )  # fmt: skip
     python = str(places.python("spark"))
     return _replace([python, "-m", module, *arguments], places, {"PYSPARK_SUBMIT_ARGS": shlex.join(submit)})
@@ -67,7 +67,7 @@ def submit(places: Places, arguments: list[str]) -> int:
             required="one of " + ", ".join(_apps()),
             next_step="Correct the name.",
         )
-    java = _java_options(places, short=size.short_lived)
+    java = java_options(places, short=size.short_lived)
     # Whoever asks what it takes needs no cluster for that.
     if "--local" in options or {"-h", "--help"} & set(rest):
         where = ["--master", "local[2]", "--driver-class-path", f"{places.settings.toolchain / 'jars' / 'spark'}/*"]
@@ -77,7 +77,7 @@ def submit(places: Places, arguments: list[str]) -> int:
             "--properties-file", str(places.properties), "--total-executor-cores", str(size.cores),
             "--executor-memory", f"{size.executor_memory_mib}m",
         ]  # fmt: skip
-        where += ["--conf", f"spark.executor.extraJavaOptions={_java_options(places, short=size.short_lived)}"]
+        where += ["--conf", f"spark.executor.extraJavaOptions={java_options(places, short=size.short_lived)}"]
     command = [
         str(places.spark_home / "bin" / "spark-submit"), *where, "--driver-memory", f"{size.driver_memory_mib}m",
         "--driver-java-options", java, "--name", f"cli.{app}", str(path), *rest,
@@ -116,7 +116,8 @@ def _apps() -> list[str]:
     return sorted(path.stem for path in (REPOSITORY / "spark_apps").glob("*.py") if path.stem != "__init__")
 
 
-def _java_options(places: Places, *, short: bool) -> str:
+def java_options(places: Places, *, short: bool) -> str:
+    """Of drivers and executors; ``short`` is for those that live for less than a few minutes."""
     archive = short_application_java_options if short else class_archive_java_options
     # Spark's own default writes every INFO line to the terminal.
     log4j = REPOSITORY / "infra" / "local" / "log4j2.properties"

@@ -2,7 +2,9 @@
 
 import subprocess
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from contracts import pipelines
 from contracts.errors import ConfigurationError
@@ -13,21 +15,17 @@ from spark_apps.io.pointers import Snapshot
 
 UNKNOWN = "unknown"
 
+_Spec = TypeVar("_Spec", PipelineSpec, StudySpec)
+
 
 def pipeline(name: str) -> PipelineSpec:
     """For ``add_argument(type=...)``: a wrong spec ends the application with exit code 2 before Spark starts."""
-    try:
-        return pipelines.load(name)
-    except ConfigurationError as error:
-        raise ArgumentTypeError(str(error)) from error
+    return _argument(pipelines.load, name)
 
 
 def study(name: str) -> StudySpec:
-    """For ``add_argument(type=...)``, as ``pipeline``."""
-    try:
-        return pipelines.load_study(name)
-    except ConfigurationError as error:
-        raise ArgumentTypeError(str(error)) from error
+    """As ``pipeline``, for a study."""
+    return _argument(pipelines.load_study, name)
 
 
 def require_built_by(spec: PipelineSpec, snapshot: Snapshot) -> None:
@@ -58,3 +56,10 @@ def _git(repository: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _argument(load: Callable[[str], _Spec], name: str) -> _Spec:
+    try:
+        return load(name)
+    except ConfigurationError as error:
+        raise ArgumentTypeError(str(error)) from error

@@ -12,7 +12,7 @@ from contracts import pipelines
 from contracts.errors import ConfigurationError
 from contracts.pipelines import PIPELINES
 from contracts.pipelines.study import Federated
-from spark_apps.ml.measuring import confusion
+from spark_apps.ml.measuring import confusion, repeats
 from spark_apps.ml.partitioned import contest, federated
 from spark_apps.ml.partitioned.owners import scaled
 
@@ -84,7 +84,7 @@ def test_a_class_that_is_not_there_and_never_answered_is_not_counted_as_a_failur
 
 
 def test_the_interval_of_repeats_that_share_rows_is_wider_than_that_of_independent_ones():
-    mean, half = confusion.interval([0.90, 0.92, 0.94], test_share=0.2)
+    mean, half = repeats.interval([0.90, 0.92, 0.94], test_share=0.2)
     # By hand: variance .0004, times 1/3 + 1/4; t with two degrees of freedom 4.30265.
     assert (mean, half) == (pytest.approx(0.92), pytest.approx(4.30265 * (0.0004 * 7 / 12) ** 0.5, rel=1e-5))
 

@@ -13,7 +13,7 @@ from dags.operators.slurm.parsing import Answer, JobView, OwnState, answer, own_
 from dags.operators.slurm.spec import QueueName
 from dags.operators.slurm.transports import COMMAND_TIMEOUT_S, TRANSFER_TIMEOUT_S, Transport
 
-_MAX_JOBS_PER_QUESTION = 200
+MAX_JOBS_PER_QUESTION = 200
 _MAX_PAUSE_S = 60.0
 #: Checksums of large files take their time. Airflow gives on_kill half a minute, and the first try may fail.
 _PATIENCE_S = {"keep": TRANSFER_TIMEOUT_S, "pack": TRANSFER_TIMEOUT_S, "sweep": TRANSFER_TIMEOUT_S, "kill": 13.0}
@@ -122,7 +122,7 @@ class Cluster:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), pause)
                 continue
-            batch = list(self._waiting.values())[:_MAX_JOBS_PER_QUESTION]
+            batch = list(self._waiting.values())[:MAX_JOBS_PER_QUESTION]
             for request in batch:
                 self._waiting.pop(request.watch.job.folder, None)
             await self._answer(batch)

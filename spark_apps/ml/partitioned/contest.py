@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_apps.ml.measuring import confusion
+from spark_apps.ml.measuring import confusion, repeats
 from spark_apps.ml.partitioned.models import Probabilities
 
 GLOBAL, FEDERATED, VOTE, OWN, EACH = "global", "federated", "vote", "own_node", "each_node"
@@ -61,8 +61,9 @@ def summary(rows: list[dict[str, Any]], *, test_share: float) -> list[dict[str, 
     ``rows`` have ``owners``, ``columns``, ``contender``, ``repeat`` and measures as further numbers. ``above_global``
     is the paired difference in macro F1 to the model of everybody's rows in the same repeat.
     """
-    settings = dict.fromkeys((row["owners"], row["columns"], row["contender"]) for row in rows)
-    by_setting = {each: [row for row in rows if _setting(row) == each] for each in settings}
+    by_setting: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        by_setting.setdefault((row["owners"], row["columns"], row["contender"]), []).append(row)
     found = []
     for (owners, columns, contender), mine in by_setting.items():
         theirs = {row["repeat"]: row["macro_f1"] for row in by_setting[owners, columns, GLOBAL]}
@@ -71,12 +72,8 @@ def summary(rows: list[dict[str, Any]], *, test_share: float) -> list[dict[str, 
         found.append(
             {"owners": owners, "columns": columns, "contender": contender, "repeats": len(mine)}
             | {
-                name: confusion.interval(values, test_share=test_share)
+                name: repeats.interval(values, test_share=test_share)
                 for name, values in {**measures, "above_global": above}.items()
             }
         )
     return found
-
-
-def _setting(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["owners"], row["columns"], row["contender"]

@@ -1,6 +1,6 @@
 """Who owns which rows, and which rows nobody trains on."""
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.pipelines.study import Groups, Shares, StudySpec
@@ -53,5 +53,5 @@ def _by_groups(frame: DataFrame, owners: Groups) -> DataFrame:
     return frame.withColumn(OWNER, owner)
 
 
-def _draw(spec: StudySpec, seed: int, purpose: int) -> F.Column:  # type: ignore[name-defined]
+def _draw(spec: StudySpec, seed: int, purpose: int) -> Column:
     return F.xxhash64(F.lit(seed), F.lit(purpose), *spec.key)
