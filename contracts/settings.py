@@ -1,5 +1,6 @@
 """Where things are: one typed, frozen object, read once in ``__main__`` from ``MILLRACE_*`` and passed down."""
 
+import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -121,6 +122,21 @@ class Settings(BaseSettings):
     #: The name that executors reach a driver of this machine by.
     driver_host: str = Field(default="127.0.0.1", min_length=1)
     alert_webhook: str | None = None
+    #: Options of the local stack's Airflow by section: ``MILLRACE_AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=postgresql+psycopg2://…``.
+    airflow: dict[str, dict[str, str]] = {}
+
+    @field_validator("airflow", mode="before")
+    @classmethod
+    def _has_sections(cls, options: object) -> object:
+        """Options as Airflow reads them from its environment; numbers and truth values arrive as such."""
+        if not isinstance(options, dict):
+            return options
+        if bare := [name for name, found in options.items() if not isinstance(found, dict)]:
+            raise ValueError(f"an option, too: MILLRACE_AIRFLOW__{bare[0].upper()}__OPTION=value")
+        return {
+            section: {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+            for section, found in options.items()
+        }
 
     @field_validator("state", "toolchain", mode="before")
     @classmethod
@@ -214,7 +230,7 @@ def load_settings() -> Settings:
         return Settings()
     except SettingsError as error:
         # "error parsing value for field "ports" from source "EnvSettingsSource"": a group given as a plain value.
-        group = next((name for name in ("ports", "stream") if f'"{name}"' in str(error)), "").upper()
+        group = next((name for name in ("ports", "stream", "airflow") if f'"{name}"' in str(error)), "").upper()
         raise ConfigurationError(
             f"Reading settings, MILLRACE_{group}",
             found="a value for a whole group of settings",
@@ -224,7 +240,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "MILLRACE_" + "__".join(str(part) for part in first["loc"]).upper()
-        is_secret = variable.endswith(("_KEY", "_URL", "_WEBHOOK"))
+        is_secret = variable.endswith(("_KEY", "_URL", "_WEBHOOK", "_AIRFLOW"))
         raise ConfigurationError(
             f"Reading settings, {variable}",
             found="a value that is not shown" if is_secret else repr(first.get("input")),

@@ -155,7 +155,7 @@ def airflow_environment(places: Places, credentials: Credentials) -> dict[str, s
         "port": int(master_port),
         "extra": {"deploy-mode": "client"},
     }
-    return spark | {
+    ours = spark | {
         "PATH": f"{places.tool('airflow', '')}:{spark['PATH']}",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_SPARK_CLUSTER": json.dumps(connection),
@@ -183,3 +183,15 @@ def airflow_environment(places: Places, credentials: Credentials) -> dict[str, s
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+    return _with_chosen(ours, settings)
+
+
+def _with_chosen(ours: dict[str, str], settings: Settings) -> dict[str, str]:
+    """Airflow's options as the person chose them win over ours; so do a command or a secret that gives an option."""
+    chosen = {
+        f"AIRFLOW__{section}__{name}".upper(): value
+        for section, options in settings.airflow.items()
+        for name, value in options.items()
+    }
+    given = {name.removesuffix(ending) for name in chosen for ending in ("_CMD", "_SECRET")}
+    return {name: value for name, value in ours.items() if name not in given} | chosen

@@ -25,6 +25,8 @@ from contracts.settings import load_settings
         ("MILLRACE_STREAM__URL", "http://stream:18020/status", "pattern"),
         ("MILLRACE_STREAM__TRIGGER_S", "0", "greater than 0"),
         ("MILLRACE_STREAM__TRIGGERS", "1", "not permitted"),
+        ("MILLRACE_AIRFLOW", "abc", "MILLRACE_AIRFLOW__NAME=value"),
+        ("MILLRACE_AIRFLOW__DATABASE", "abc", "MILLRACE_AIRFLOW__DATABASE__OPTION=value"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_variable(

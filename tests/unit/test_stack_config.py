@@ -54,6 +54,26 @@ def test_every_file_with_a_secret_is_for_its_owner_alone(stack):
     assert stat.S_IMODE(found.state.stat().st_mode) == 0o700
 
 
+def test_options_of_airflow_that_a_person_chose_reach_its_services_and_win(tmp_path, monkeypatch):
+    chosen = {
+        "MILLRACE_AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://me@db/airflow",
+        "MILLRACE_AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "MILLRACE_AIRFLOW__CORE__FERNET_KEY_CMD": "cat key",
+    }
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    found = Places(Settings(state=tmp_path / "state", ports={"base": 31000}))
+    render.folders(found)
+    known = services.services(found, credentials.load(found.state))
+    for name in ("scheduler", "triggerer", "dag-processor", "api-server"):
+        environment = known[f"airflow-{name}"].environment
+        assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql+psycopg2://me@db/airflow"
+        assert environment["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"] == "30"
+        # Airflow asks the command only where the option itself is not set.
+        assert environment["AIRFLOW__CORE__FERNET_KEY_CMD"] == "cat key"
+        assert "AIRFLOW__CORE__FERNET_KEY" not in environment
+
+
 def test_no_secret_is_in_a_command_line(stack):
     _, secrets, known = stack
     words = " ".join(word for service in known.values() for word in service.command)
