@@ -47,11 +47,11 @@ test-fast: lint ## lint, and the tests that start no JVM
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not kafka and not stack and not setup and not long" --numprocesses 2 --dist loadfile
 	$(SERVING_PYTHON) -m pytest tests/serving
 
-test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-images test-browser ## set-up, lint and every suite but the long ones
+test: setup-for-tests lint test-unit test-spark test-serving test-dags test-services test-hpc-kills test-images test-browser ## set-up, lint and every suite but the long ones
 
 .PHONY: setup-for-tests
 setup-for-tests:
-	@bin/millrace setup --browser --notebook
+	@bin/millrace setup --browser --notebook --hpc
 
 test-unit:
 	$(SPARK_PYTHON) -m pytest tests/unit -m "not spark and not long"
@@ -80,7 +80,11 @@ test-services:
 
 test-hpc: ## the operator on a live Slurm lab; skipped where its Debian packages are missing
 	@bin/millrace setup --hpc
-	$(AIRFLOW_PYTHON) -m pytest tests/hpc --durations 10
+	$(AIRFLOW_PYTHON) -m pytest tests/hpc -m "not many" --durations 10
+
+.PHONY: test-hpc-kills
+test-hpc-kills: ## two kills of each kind beside the lab, counted by Slurm; all of them: make test-faults
+	$(AIRFLOW_PYTHON) -m pytest tests/hpc/test_kills.py -m "not many" --durations 5
 
 test-browser:
 	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser -m "not many"; \
@@ -96,6 +100,8 @@ test-long: setup ## whole datasets, models against the reference figures, rarer 
 
 test-faults: setup ## the long kill suites: at least ten kills of each kind
 	$(SPARK_PYTHON) -m pytest tests/faults -m many
+	@bin/millrace setup --hpc
+	$(AIRFLOW_PYTHON) -m pytest tests/hpc -m many -s
 
 .PHONY: images bench-images compose-up compose-down compose-test sbom test-images
 images: ## build the container images; ONLY="page kafka" for some of them

@@ -15,21 +15,20 @@ from infra.local.places import Places
 if TYPE_CHECKING:
     from pathlib import Path
 
-MILLRACE = str(REPOSITORY / "bin" / "millrace")
-
 
 class Stack:
-    """Calling it runs ``bin/millrace WORDS`` on this stack."""
+    """Calling it runs ``bin/millrace WORDS`` on this stack; ``code`` is the checkout, or a copy of it."""
 
-    def __init__(self, state: Path, base: int) -> None:
+    def __init__(self, state: Path, base: int, code: Path = REPOSITORY) -> None:
         self.base = base
+        self._millrace = str(code / "bin" / "millrace")
         self.places = Places(Settings(state=state, ports={"base": base}))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MILLRACE_")}
         self.environment = environment | {"MILLRACE_STATE": str(state), "MILLRACE_PORTS__BASE": str(base)}
 
     def __call__(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [MILLRACE, *words],
+            [self._millrace, *words],
             env=self.environment | environment,
             capture_output=True,
             text=True,

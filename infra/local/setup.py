@@ -78,8 +78,8 @@ class Setup:
                 machine.require_nothing_missing(self.python)
 
     def slurm_packages(self) -> None:
-        """What the Slurm lab needs; where it cannot be installed the reason is printed and its tests are skipped."""
-        lacking = packages.missing("dbd")
+        """What the Slurm lab and its tests need; where that cannot be had the reason is printed, they are skipped."""
+        lacking = packages.missing_for_tests()
         if lacking and not machine.may_install():
             print(f"  no Slurm lab: its tests are skipped. For them: {packages.install_line(lacking)}", flush=True)
         elif lacking:

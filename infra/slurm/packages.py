@@ -45,6 +45,17 @@ def missing(accounting: Accounting) -> list[str]:
     return [*lacking, "slurm-wlm-basic-plugins"] if "slurmctld" in lacking or "slurmd" in lacking else lacking
 
 
+def postgres_programs() -> Path | None:
+    """The folder of Postgres's own programs, for the kill suite; Debian keeps them off everybody's PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+def missing_for_tests() -> list[str]:
+    """Debian packages that tests of the lab lack: its own, and Postgres."""
+    return [*missing("dbd"), *([] if postgres_programs() else ["postgresql"])]
+
+
 def install_line(packages: list[str]) -> str:
     """What a person types to get ``packages``."""
     sudo = "" if os.geteuid() == 0 else "sudo "

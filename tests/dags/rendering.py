@@ -8,11 +8,12 @@ from tests.dags.home import REPOSITORY, STATE, TOOLCHAIN
 RUN_ID = "manual__2026-11-20T04:30:00+00:00"
 
 
-def context(dag: Any, task: Any, run_id: str = RUN_ID, *, try_number: int = 1) -> dict[str, Any]:
+def context(dag: Any, task: Any, run_id: str = RUN_ID, *, try_number: int = 1, max_tries: int = 2) -> dict[str, Any]:
     """As much of Airflow's context as our templates and the operator use."""
     ti = SimpleNamespace(
-        dag_id=dag.dag_id, run_id=run_id, task_id=task.task_id, map_index=-1, try_number=try_number, pushed={}
-    )
+        dag_id=dag.dag_id, run_id=run_id, task_id=task.task_id, map_index=-1, try_number=try_number,
+        max_tries=max_tries, pushed={},
+    )  # fmt: skip
     ti.xcom_push = lambda key, value: ti.pushed.update({key: value})
     return {"dag": dag, "task": task, "ti": ti, "run_id": run_id}
 

@@ -57,27 +57,32 @@ class Submit:
     escalate: str = ""
 
 
-def next_step(facts: Facts, name: str, escalation: Escalation) -> Attach | Submit:
+def next_step(facts: Facts, name: str, escalation: Escalation, claim: str = "") -> Attach | Submit:
     """Whether the next try takes up the job that there is, or begins a new generation.
 
     A job that was killed, whose result was used, or whose end was judged is over: clearing a task runs it again. So is
     one that failed. One that goes on, or ended well while nobody looked, is taken up. A generation whose submission
     was never answered is submitted again *as the same generation*, which looks for its job by name first.
+
+    A result that was used under the same ``claim`` (see `work.Request`) is used again: the try that used it died, or
+    lost its connection, before Airflow knew of its success.
     """
     if facts.generation < 0:
         return Submit(0)
     marks = facts.marks
+    is_ours = bool(claim) and marks.get("consumed") == claim
     over = [mark for mark in ("rejected", "killed", "ended", "consumed") if mark in marks]
-    if not over:
+    if not over or (is_ours and over == ["consumed"]):
         if not facts.job_id:
             return Submit(facts.generation, marks.get("escalated", ""))
-        if facts.view and (is_active(facts.view.state) or facts.view.state == "COMPLETED"):
+        if is_ours or (facts.view and (is_active(facts.view.state) or facts.view.state == "COMPLETED")):
             number = job_name(name, facts.generation)
             folder = f"{facts.base}/jobs/{name}/g{facts.generation}"
             return Attach(
                 Job(facts.job_id, number, folder, facts.generation, "OLD", marks.get("escalated", ""))
             )  # fmt: skip
-    ended = marks.get("ended", "")
+    # The try that saw the end may not have come as far as noting it.
+    ended = marks.get("ended") or (facts.view.state if facts.view and not over else "")
     if escalation.factor(ended) and not marks.get("escalated"):
         return Submit(facts.generation + 1, ended)
     return Submit(facts.generation + 1)

@@ -168,6 +168,8 @@ class SlurmSparkSubmitOperator(BaseOperator):
             spec=work.checked(SbatchSpec, fields), application=self.application, code=self.code,
             args=tuple(str(arg) for arg in self.application_args), inputs=tuple(Input(*each) for each in self.inputs),
             escalation=self.escalate, outputs=Path(self.outputs) if self.outputs else None,
+            # Clearing a task gives it more tries; a retry does not.
+            claim=f"until-try-{ti.max_tries}",
         )  # fmt: skip
 
     @staticmethod

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from contracts.errors import PlatformError
 from contracts.results import RunContext
 from dags.operators.slurm.cluster import Cluster
 from dags.operators.slurm.conclusion import Decision, complaint, decide, effective_state, evidence, read_result
@@ -35,6 +36,9 @@ class Request:
     escalation: Escalation = field(default_factory=Escalation)
     #: Where the artefacts go; None leaves them on the cluster.
     outputs: Path | None = None
+    #: The same for all tries that follow each other by themselves, another one once a person cleared the task: who of
+    #: them may use the result of a job that one of them used already. Without it nobody may.
+    claim: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ async def submit(cluster: Cluster, settings: ClusterSettings, request: Request, 
     require_fits(request.spec, place)
     name = request.key.name(settings.namespace)
     facts = await cluster.look(settings.base_dir or place.base_dir, name)
-    step = next_step(facts, name, request.escalation)
+    step = next_step(facts, name, request.escalation, request.claim)
     if isinstance(step, Attach):
         say(f"job {step.job.job_id} of generation {step.job.generation} is taken up: {facts.view}")
         return step.job
@@ -77,7 +81,7 @@ async def conclude(
 ) -> Outcome:  # fmt: skip
     """Judge the end, bring the results back, and note both in the ledger.
 
-    Errors of the connection are raised before anything is noted: the next try takes the same job up again.
+    Errors of the connection are raised: the next try takes the same job up again, unless this one is final anyhow.
     """
     spec = _escalated(request.spec, job.escalated, request.escalation) if job.escalated else request.spec
     if ending.state == "OUTAGE":
@@ -89,7 +93,13 @@ async def conclude(
     about = {"job_id": job.job_id, "name": job.name, "generation": job.generation, "state": state,
              "folder": job.folder, "restarts": ending.restarts}  # fmt: skip
     if decision != "done":
-        await cluster.mark(job, "ended", state or "LOST")
+        try:
+            await cluster.mark(job, "ended", state or "LOST")
+        except PlatformError as error:
+            if decision == "retry":
+                raise
+            # What failed for good is not run again because a note about it was lost.
+            say(f"the ledger could not be told: {error}")
         message = complaint(job, ending, state, found, spec, why)
         return Outcome(decision, message, "failed", {"job": about, "usage": found.usage.as_dict()})
     try:
@@ -100,7 +110,7 @@ async def conclude(
         raise
     # Filed like that of any other task of the run; the try that fetched it need not be the one that submitted it.
     local.model_copy(update={"context": context}).write(runs)
-    await cluster.mark(job, "consumed", str(context.try_number))
+    await cluster.mark(job, "consumed", request.claim or str(context.try_number))
     fields = {"status", "rows", "metrics", "hashes", "facts", "message", "artefacts"}
     summary = local.model_dump(mode="json", include=fields) | {"job": about, "usage": found.usage.as_dict()}
     return Outcome("done", f"job {job.job_id} is done: {local.status} {local.message}", local.status, summary)

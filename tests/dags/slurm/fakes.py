@@ -73,12 +73,14 @@ class FakeCluster:
     def cluster(self, queue: QueueName | None = None) -> Cluster:
         return Cluster(LocalTransport(self.environment), queue or self.queue)
 
-    def request(self, *args: str, key: WorkKey = KEY, escalation: Escalation | None = None, **spec: Any) -> Request:
+    def request(
+        self, *args: str, key: WorkKey = KEY, escalation: Escalation | None = None, claim: str = "", **spec: Any
+    ) -> Request:
         run = ("--dag-id", key.dag_id, "--run-id", key.run_id, "--task-id", key.task_id)
         fields = {"memory_mib": 1024, "time_limit_min": 5} | spec
         return Request(
             key, SbatchSpec(**fields), "spark_apps/fit.py", "code", (*args, *run), self.inputs,
-            escalation or Escalation(),
+            escalation or Escalation(), claim=claim,
         )  # fmt: skip
 
     def jobs(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from contracts.errors import ConfigurationError
 from dags.operators.slurm.connections import open_cluster, settings_of
-from dags.operators.slurm.errors import SpecError
+from dags.operators.slurm.errors import SpecError, TransportError
 from dags.operators.slurm.operator import Input, SlurmSparkSubmitOperator, SparkOverSSHOperator
 from dags.operators.slurm.transports.asyncssh_ import AsyncSSHTransport
 from dags.operators.slurm.transports.openssh import OpenSSHTransport
@@ -287,6 +287,15 @@ def test_a_connection_chooses_the_transport(monkeypatch):
     extra = {"transport": "openssh", "control_path": "/run/me/hpc", "proxy_jump": "hpcgw.shef.ac.uk"}
     monkeypatch.setenv("AIRFLOW_CONN_HPC", json.dumps({"conn_type": "ssh", "host": "h", "extra": extra}))
     assert isinstance(open_cluster(settings_of("hpc"), "slurm").transport, OpenSSHTransport)
+
+
+def test_a_key_that_is_not_there_is_named(monkeypatch, tmp_path):
+    extra = {"known_hosts": "/etc/hosts", "key_file": str(tmp_path / "id_platform")}
+    monkeypatch.setenv("AIRFLOW_CONN_HPC", json.dumps({"conn_type": "ssh", "host": "h", "login": "me", "extra": extra}))
+    cluster = open_cluster(settings_of("hpc"), "slurm")
+    with pytest.raises(TransportError, match=f"no file {extra['key_file']}; required") as refused:
+        asyncio.run(cluster.look("base", "name"))
+    assert "docker compose --profile slurm up" in str(refused.value)
 
 
 def test_no_secret_of_a_connection_is_shown_or_logged(monkeypatch, caplog):

@@ -179,6 +179,21 @@ def test_what_is_over_is_run_again_as_a_new_generation(fake, state, marks):
     assert (again.job_id, again.generation, again.name) == ("102", 1, f"{KEY.name()}.g1")
 
 
+def test_a_result_that_was_used_under_the_same_claim_is_used_again_and_under_another_it_is_over(fake):
+    request = fake.request("ok", claim="until-try-2")
+    job = submit(fake, request)
+    fake.change(job.job_id, state="COMPLETED")
+    mark(fake, job, "consumed", "until-try-2")
+    # The try that used it never told Airflow: another try of the same task, which nobody cleared.
+    assert submit(fake, request).job_id == job.job_id
+    # Also when the queue has forgotten the job.
+    (fake.home / "jobs" / f"{job.job_id}.json").unlink()
+    assert submit(fake, request).job_id == job.job_id
+    assert submit(fake, fake.request("ok", claim="until-try-5")).generation == 1
+    mark(fake, job, "killed")
+    assert submit(fake, request).generation == 1
+
+
 def test_a_job_whose_id_was_given_to_a_stranger_is_not_taken_up(fake):
     submit(fake)
     fake.change("101", name="somebody-elses", state="RUNNING")
@@ -216,6 +231,13 @@ def test_more_memory_is_asked_for_once(fake):
     fake.change(second.job_id, state="FAILED")
     submit(fake, request)
     assert "--mem=1024M" in fake.jobs()[2]["directives"]
+
+
+def test_more_memory_is_asked_for_although_the_try_that_saw_the_end_could_not_note_it(fake):
+    request = fake.request("ok", escalation=Escalation(OUT_OF_MEMORY=2.0))
+    fake.change(submit(fake, request).job_id, state="OUT_OF_MEMORY")
+    assert submit(fake, request).escalated == "OUT_OF_MEMORY"
+    assert "--mem=2048M" in fake.jobs()[1]["directives"]
 
 
 def test_an_escalation_beyond_what_the_site_has_is_refused(fake):

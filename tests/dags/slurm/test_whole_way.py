@@ -13,13 +13,13 @@ import pytest
 
 from contracts.results import RunContext, RunResult
 from dags.operators.slurm import work
-from dags.operators.slurm.cluster import Watch
-from dags.operators.slurm.errors import ResultError, TransferError
+from dags.operators.slurm.cluster import Cluster, Watch
+from dags.operators.slurm.errors import ResultError, TransferError, TransportError
 from dags.operators.slurm.keys import WorkKey
 from dags.operators.slurm.spec import Escalation, Limits
 from dags.operators.slurm.states import Verdict
 from dags.operators.slurm.waiting import wait
-from tests.dags.slurm.fakes import KEY
+from tests.dags.slurm.fakes import KEY, Flaky
 
 FAST = Limits(pending_poll_s=0.1, running_poll_s=0.1, lost_after_polls=3)
 CONTEXT = RunContext(dag_id=KEY.dag_id, run_id=KEY.run_id, task_id=KEY.task_id, try_number=2)
@@ -86,6 +86,34 @@ def test_a_cleared_task_runs_again_and_a_retry_of_the_end_does_not(place):
     assert submit(place, request).job_id == job.job_id
     assert conclude(place, job, ending, request).decision == "done"
     assert submit(place, request).generation == 1
+
+
+def test_a_try_that_lost_the_connection_after_it_used_the_result_makes_no_second_job(place):
+    request = place.request("ok", claim="until-try-2")
+    job = submit(place, request)
+    ending, _ = end_of(place, job)
+    with pytest.raises(TransportError):
+        conclude(place, job, ending, request, losing_the_reply_to_mark(place))
+    assert (place.folder() / "consumed").read_text() == "until-try-2\n"
+    again = submit(place, request)
+    assert again.job_id == job.job_id
+    ending, _ = end_of(place, again)
+    assert conclude(place, again, ending, request).decision == "done"
+    # Cleared by a person it runs again.
+    assert submit(place, place.request("ok", claim="until-try-5")).generation == 1
+
+
+def test_a_failure_is_final_although_the_note_about_it_was_lost(place):
+    request = place.request("exit-7")
+    job = submit(place, request)
+    ending, _ = end_of(place, job)
+    outcome = conclude(place, job, ending, request, losing_the_reply_to_mark(place))
+    assert (outcome.decision, "ended as FAILED" in outcome.message) == ("fail", True)
+
+
+def losing_the_reply_to_mark(place):
+    inner = place.cluster()
+    return Cluster(Flaky(inner.transport, after=lambda stdin: b"# mark " in stdin), inner.queue)
 
 
 def test_a_failure_says_all_that_is_known_and_is_noted(place):

@@ -91,6 +91,13 @@ class AsyncSSHTransport:
             return self._connection
 
     async def _open(self) -> asyncssh.SSHClientConnection:
+        if missing := [path for path in (self.key_file, self.known_hosts) if path and not Path(path).exists()]:
+            raise TransportError(
+                f"Connecting to {self.host}", found=f"no file {' and none '.join(missing)}",
+                required="the files that the connection's key_file and known_hosts name",
+                next_step="Correct the connection or put them there; the lab in containers makes its own: "
+                "docker compose --profile slurm up --detach",
+            )  # fmt: skip
         try:
             async with asyncio.timeout(60):
                 jump = None
