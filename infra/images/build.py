@@ -26,6 +26,7 @@ IMAGES = {
     "mlflow": "mlflow",
     "postgres": "postgres",
     "notebook": "notebook",
+    "slurm": "slurm",
 }
 #: Megabytes that the page may take.
 PAGE_GOAL_MB = 400

@@ -13,7 +13,7 @@ def airflow_connection(places: LabPlaces) -> str:
     """The value of ``AIRFLOW_CONN_HPC``: JSON with the host key pinned; the private key stays in its file."""
     connection = {
         "conn_type": "ssh",
-        "host": "127.0.0.1",
+        "host": places.reached_by,
         "port": places.ports.slurm_ssh,
         "login": places.user,
         "extra": {

@@ -15,7 +15,7 @@ from infra.local import processes
 from infra.slurm import access, packages, render, running
 from infra.slurm.packages import Accounting
 from infra.slurm.parts import Part, parts
-from infra.slurm.places import NODES, LabPlaces
+from infra.slurm.places import LOOPBACK, NODES, LabPlaces
 
 Say = Callable[[str], None]
 
@@ -38,16 +38,20 @@ class PartStatus:
 class Lab:
     """The lab in ``folder`` on the ports of ``ports``; ``accounting="dbd"`` makes ``sacct`` answer.
 
+    sshd listens on loopback, or on every address where the lab is ``reached_by`` another name; Slurm's daemons listen
+    on what this machine's name stands for: on Debian loopback, too.
+
     Everything runs as the calling user, root included, and so do the jobs: their files can be read by who calls.
     """
 
     folder: Path
     ports: Ports
     accounting: Accounting = "filetxt"
+    reached_by: str = LOOPBACK
 
     @property
     def places(self) -> LabPlaces:
-        return LabPlaces(self.folder, self.ports, self.accounting)
+        return LabPlaces(self.folder, self.ports, self.accounting, self.reached_by)
 
     def start(self, timeout_s: float = 60) -> None:
         """Start what does not run and return when both nodes take jobs; what runs already is left alone."""

@@ -13,6 +13,7 @@ from contracts.settings import Ports
 from infra.slurm.packages import SYSTEM_PATH, Accounting
 
 NODES = ("hpc1", "hpc2")
+LOOPBACK = "127.0.0.1"
 
 #: A Unix socket's address holds 107 bytes; the longest below the home is ``spool/hpc1/hpc1_<job>.<step>``.
 _LONGEST_HOME = 60
@@ -21,11 +22,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 
 @dataclass(frozen=True)
 class LabPlaces:
-    """Paths and ports of the lab in ``folder``, derived from its three fields alone."""
+    """Paths and ports of the lab in ``folder``, derived from its fields alone.
+
+    ``reached_by`` is the name that others call its sshd by: loopback, or a container's name on its network.
+    """
 
     folder: Path
     ports: Ports
     accounting: Accounting = "filetxt"
+    reached_by: str = LOOPBACK
 
     @property
     def home(self) -> Path:

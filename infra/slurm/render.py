@@ -6,10 +6,11 @@ import socket
 import subprocess
 from pathlib import Path
 
+from contracts.errors import ConfigurationError
 from contracts.files import write_atomically
 from infra.local.processes import MARKER
 from infra.slurm.packages import program
-from infra.slurm.places import NODES, LabPlaces
+from infra.slurm.places import LOOPBACK, NODES, LabPlaces
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHADOW = Path("/etc/shadow")
@@ -37,18 +38,22 @@ def configuration(places: LabPlaces) -> None:
 def text(places: LabPlaces, name: str) -> str:
     """One configuration file of ``templates/`` with this lab's values."""
     ports = places.ports
+    host = socket.gethostname().split(".")[0]
     values = {
         "ACCOUNTING": _ACCOUNTING[places.accounting],
         "ACCOUNTING_PORT": str(ports.slurm_accounting),
         "CONTROLLER_PORT": str(ports.slurm_controller),
         "HOME": str(places.home),
-        "HOST": socket.gethostname().split(".")[0],
+        "HOST": host,
+        "HOST_ADDRESS": own_address(host),
         "MARKER": MARKER,
         "NODE1": NODES[0],
         "NODE1_PORT": str(ports.slurm_nodes[0]),
         "NODE2": NODES[1],
         "NODE2_PORT": str(ports.slurm_nodes[1]),
         "PAM": "yes" if _is_locked(places.user) else "no",
+        "REACHED_BY": places.reached_by,
+        "SSH_ADDRESS": LOOPBACK if places.reached_by == LOOPBACK else "0.0.0.0",  # noqa: S104 - a container's network
         "SSH_PORT": str(ports.slurm_ssh),
         "USER": places.user,
     }
@@ -72,13 +77,27 @@ def keys(places: LabPlaces) -> None:
     # No forwarding and no terminal: the platform runs commands and copies files.
     public = (places.keys / "id_platform.pub").read_text(encoding="utf-8")
     write_atomically(places.keys / "authorized_keys", f"restrict {public}")
-    known = f"[127.0.0.1]:{places.ports.slurm_ssh} {host_key(places)}\n"
+    known = f"[{places.reached_by}]:{places.ports.slurm_ssh} {host_key(places)}\n"
     write_atomically(places.keys / "known_hosts", known)
 
 
 def host_key(places: LabPlaces) -> str:
     """``ssh-ed25519 AAAA…`` of the lab's sshd, to be pinned."""
     return " ".join((places.keys / "host_key.pub").read_text(encoding="utf-8").split()[:2])
+
+
+def own_address(host: str) -> str:
+    """The address that Slurm's daemons listen on where they may not listen on all: what the machine's name stands for.
+
+    Loopback on Debian (127.0.1.1), the address in its network for a container.
+    """
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise ConfigurationError(
+            "Finding the address of the Slurm lab", found=f"this machine's name, {host}, stands for none ({error})",
+            required="an address: Slurm's daemons look it up", next_step=f"Add `127.0.1.1 {host}` to /etc/hosts.",
+        ) from error  # fmt: skip
 
 
 def _is_locked(user: str) -> bool:

@@ -112,6 +112,30 @@ def test_a_day_is_validated_and_a_model_trained_through_airflows_rest_api(platfo
     assert len(versions["model_versions"]) == 1
 
 
+def test_the_same_training_in_the_slurm_partition_measures_the_same(platform):
+    platform.compose("--profile", "slurm", "up", "--detach", "--wait", "--wait-timeout", "300", "slurm")
+    (lab,) = platform.running("slurm")
+    rows = platform.docker("top", lab["Id"], "-eo", "uid,pid,args").stdout.splitlines()[1:]
+    assert all(int(row.split()[0]) >= 10_000 for row in rows), rows
+    api, dag = platform.airflow(), "retrain_access_log_volume"
+    day = datetime.now(UTC).date().isoformat()
+    run_id = api.trigger(dag, {"first_day": day, "last_day": day, "force": True, "backend": "hpc"})
+    state = api.wait(dag, run_id, 1200, lambda _: None)
+    tasks = {task["task_id"]: task["state"] for task in api.tasks(dag, run_id)}
+    assert (state, tasks["fit_on_hpc"]) == ("success", "success"), tasks
+    finished = platform.docker("exec", lab["Id"], "cat", "/var/lib/slurm/log/jobcomp.txt").stdout
+    assert finished.count("JobState=COMPLETED") == 1
+    script = "import glob, json; print(json.dumps([json.load(open(p)) for p in glob.glob('%s', recursive=True)]))"
+    done = platform.compose(
+        "exec", "-T", "airflow-scheduler", "python", "-c",
+        script % f"/var/lib/millrace/runs/{dag}/*/train/**/result.json",
+    )  # fmt: skip
+    here, there = sorted(json.loads(done.stdout), key=lambda found: found["started_at"])
+    assert here["hashes"]["snapshot"] == there["hashes"]["snapshot"]
+    assert there["metrics"] == pytest.approx(here["metrics"], abs=1e-9)
+    platform.compose("--profile", "slurm", "stop", "slurm")
+
+
 def test_a_job_ends_right_although_its_worker_dies(platform):
     mounted = f"{REPOSITORY}/tests/compose/slow_sum.py:/opt/millrace/spark_apps/slow_sum.py:ro"
     job = platform.start("--volume", mounted, "tools", "submit", "slow_sum")

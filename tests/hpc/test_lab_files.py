@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import stat
 import subprocess
 
@@ -136,6 +137,24 @@ def test_sshd_asks_pam_only_where_the_account_is_locked(places, tmp_path, monkey
     assert f"UsePAM {asked}\n" in render.text(places, "sshd_config")
     monkeypatch.setattr(render, "_SHADOW", tmp_path / "none that can be read")
     assert "UsePAM no\n" in render.text(places, "sshd_config")
+
+
+def test_slurm_is_told_the_address_that_its_daemons_will_listen_on(places, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node.example.org")
+    monkeypatch.setattr(socket, "gethostbyname", {"node": "127.0.1.1"}.__getitem__)
+    text = render.text(places, "slurm.conf")
+    assert "SlurmctldHost=node(127.0.1.1)\n" in text
+    assert len(re.findall(r"NodeHostname=node NodeAddr=127\.0\.1\.1 ", text)) == 2
+
+
+def test_a_machine_whose_name_stands_for_no_address_is_told_so(places, monkeypatch):
+    def unknown(_):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "node")
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    with pytest.raises(ConfigurationError, match=r"Add `127\.0\.1\.1 node` to /etc/hosts"):
+        render.text(places, "slurm.conf")
 
 
 def test_every_port_of_the_configuration_is_one_of_the_settings(places):
