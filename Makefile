@@ -81,13 +81,15 @@ test-services:
 test-hpc: ## the operator on a live Slurm lab; skipped where its Debian packages are missing
 	@bin/millrace setup --hpc
 	$(AIRFLOW_PYTHON) -m pytest tests/hpc -m "not many" --durations 10
+	@bin/millrace setup --browser --notebook
+	$(TOOLS_PYTHON) -m pytest tests/browser/test_whole_stack.py -k form
 
 .PHONY: test-hpc-kills
 test-hpc-kills: ## two kills of each kind beside the lab, counted by Slurm; all of them: make test-faults
 	$(AIRFLOW_PYTHON) -m pytest tests/hpc/test_kills.py -m "not many" --durations 5
 
 test-browser:
-	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser -m "not many"; \
+	@if command -v chromium >/dev/null; then $(TOOLS_PYTHON) -m pytest tests/browser -m "not many and not hpc"; \
 	else echo "browser tests skipped: no chromium (Debian package chromium)"; fi
 
 .PHONY: test-loop

@@ -11,6 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from contracts.settings import REPOSITORY, Settings
+from infra.slurm import packages
+from tests.local_stack import Stack, free_base
 from tests.serving.server import Server, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -52,6 +54,17 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack, with the Slurm lab beside it where a test asks for it and this machine has what that needs."""
+    asked = any(item.get_closest_marker("hpc") for item in request.session.items)
+    found = Stack(tmp_path_factory.mktemp("stack") / "state", free_base())
+    run = found("up", *(["--hpc"] if asked and not packages.missing("filetxt") else []))
+    assert run.returncode == 0, run.stdout + run.stderr
+    yield found
+    found("down")
 
 
 @dataclass

@@ -5,33 +5,26 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
+from contracts.results import RunContext
 from contracts.settings import REPOSITORY
-from infra.local import credentials, supervision
-from tests.local_stack import Stack, free_base
+from infra.local import supervision
+from infra.slurm import packages
+from tests.browser import airflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.local_stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 DAG = "retrain_access_log_volume"
 MORNING = REPOSITORY / "samples" / "nasa_http" / "access_09jul1995_am.log"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    found = Stack(tmp_path_factory.mktemp("whole") / "state", free_base())
-    run = found("up")
-    assert run.returncode == 0, run.stdout + run.stderr
-    yield found
-    found("down")
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +53,50 @@ def test_a_retraining_started_from_the_form_in_airflow_turns_green(
     stack: Stack, drained: dict[str, Any], browser: Browser, screenshots: Path
 ) -> None:
     assert drained["tables"]["silver"] == 12_430
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(60_000)
-    _log_in(page, stack)
-    page.goto(f"{_airflow(stack)}/dags/{DAG}")
+    page = airflow.logged_in(browser, stack, DAG)
     page.get_by_role("button", name="Trigger").first.click()
-    force = page.locator("label:has(input[name=element_force])")
-    force.click()
+    page.locator("label:has(input[name=element_force])").click()
     page.screenshot(path=screenshots / "airflow_form.png")
     page.get_by_role("button", name="Trigger").last.click()
-    run = _finished_run(stack)
+    run = airflow.finished_run(stack, DAG, known=set())
     assert run["state"] == "success", run
-    page.goto(f"{_airflow(stack)}/dags/{DAG}")
+    page.goto(f"{airflow.address(stack)}/dags/{DAG}")
     expect(page.get_by_text("promote").first).to_be_visible()
     page.wait_for_timeout(3000)
     page.screenshot(path=screenshots / "airflow_retrain.png")
     page.close()
+
+
+@pytest.mark.hpc
+def test_the_same_form_with_backend_hpc_trains_in_slurm_and_measures_the_same(
+    stack: Stack, drained: dict[str, Any], browser: Browser, screenshots: Path
+) -> None:
+    """After the test above: the same rows, validated here, fitted there, registered here."""
+    if lacking := packages.missing("filetxt"):
+        pytest.skip(f"needs Debian packages: {packages.install_line(lacking)}")
+    assert drained["tables"]["silver"] == 12_430
+    before = json.loads(stack("runs", DAG, "--json").stdout)
+    page = airflow.logged_in(browser, stack, DAG)
+    page.get_by_role("button", name="Trigger").first.click()
+    page.locator("label:has(input[name=element_force])").click()
+    page.locator("#element_backend").click()
+    page.get_by_role("option", name="hpc", exact=True).click()
+    page.screenshot(path=screenshots / "airflow_form_hpc.png")
+    page.get_by_role("button", name="Trigger").last.click()
+    run = airflow.finished_run(stack, DAG, known={each["run_id"] for each in before})
+    assert (run["state"], run["tasks"]["fit_on_hpc"], run["conf"]["backend"]) == ("success", "success", "hpc"), run
+    page.goto(f"{airflow.address(stack)}/dags/{DAG}/runs/{run['run_id']}")
+    page.wait_for_timeout(3000)
+    page.screenshot(path=screenshots / "airflow_retrain_hpc.png")
+    page.close()
+
+    here = next(each for each in before if each["tasks"].get("train") == "success")
+    fitted_here, fitted_there = (_train_result(stack, each["run_id"]) for each in (here, run))
+    assert fitted_here["hashes"]["snapshot"] == fitted_there["hashes"]["snapshot"]
+    assert fitted_there["metrics"] == pytest.approx(fitted_here["metrics"], abs=1e-9)
+    assert len(fitted_there["metrics"]) > 1
+    jobs = stack.places.settings.state / "slurm" / "log" / "jobcomp.txt"
+    assert "fit_on_hpc" in jobs.read_text(encoding="utf-8")
 
 
 def test_the_live_page_shows_the_morning(
@@ -126,24 +147,8 @@ def test_a_notebook_runs_from_top_to_bottom(
         assert cell["cell_type"] != "code" or cell["execution_count"], "execute the notebook before committing it"
 
 
-def _airflow(stack: Stack) -> str:
-    return f"http://127.0.0.1:{stack.places.settings.ports.airflow}"
-
-
-def _log_in(page: Page, stack: Stack) -> None:
-    page.goto(f"{_airflow(stack)}/dags/{DAG}")
-    page.fill("input[name=username]", credentials.AIRFLOW_USER)
-    page.fill("input[name=password]", credentials.load(stack.places.state).airflow_password)
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Trigger").first.wait_for()
-
-
-def _finished_run(stack: Stack, limit_s: float = 900) -> dict[str, Any]:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        found = json.loads(stack("runs", DAG, "--json").stdout)
-        manual = [run for run in found if run["type"] == "manual"]
-        if manual and manual[0]["state"] in {"success", "failed"}:
-            return manual[0]
-        time.sleep(2)
-    raise AssertionError(f"no finished run of {DAG} within {limit_s:.0f} s: {found}")
+def _train_result(stack: Stack, run_id: str) -> dict[str, Any]:
+    folder = RunContext(dag_id=DAG, run_id=run_id, task_id="train").run_folder(stack.places.settings.runs)
+    (result,) = folder.glob("train/**/result.json")
+    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return found
