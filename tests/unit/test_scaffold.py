@@ -22,6 +22,8 @@ def test_what_is_written_is_a_pipeline_with_rules_a_runbook_and_a_test(tmp_path,
     assert (spec.task, spec.label, spec.is_daily) == (task, label, False)
     assert label not in spec.features.columns
     assert {"job_title", "years_experience"} < set(spec.features.columns)
+    assert spec.drift
+    assert (spec.drift.cron, spec.drift.action) == ("30 4 * * 1", "retrain")
     ruleset = rules.load("features.jobs_x", tmp_path / "expectations")
     assert {f"{label}_is_set", "line_is_stored_once", "enough_rows"} <= {rule.id for rule in ruleset.rules}
     assert "docs/runbooks/retrain_jobs_x.md" in {str(path.relative_to(tmp_path)) for path in written}
