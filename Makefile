@@ -82,7 +82,7 @@ test-hpc: ## the operator on a live Slurm lab; skipped where its Debian packages
 	@bin/millrace setup --hpc
 	$(AIRFLOW_PYTHON) -m pytest tests/hpc -m "not many" --durations 10
 	@bin/millrace setup --browser --notebook
-	$(TOOLS_PYTHON) -m pytest tests/browser/test_whole_stack.py -k form
+	$(TOOLS_PYTHON) -m pytest tests/browser -k "form or landed_in_slurm"
 
 .PHONY: test-hpc-kills
 test-hpc-kills: ## two kills of each kind beside the lab, counted by Slurm; all of them: make test-faults

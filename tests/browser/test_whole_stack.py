@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from contracts.results import RunContext
 from contracts.settings import REPOSITORY
 from infra.local import supervision
 from infra.slurm import packages
@@ -76,27 +75,10 @@ def test_the_same_form_with_backend_hpc_trains_in_slurm_and_measures_the_same(
         pytest.skip(f"needs Debian packages: {packages.install_line(lacking)}")
     assert drained["tables"]["silver"] == 12_430
     before = json.loads(stack("runs", DAG, "--json").stdout)
-    page = airflow.logged_in(browser, stack, DAG)
-    page.get_by_role("button", name="Trigger").first.click()
-    page.locator("label:has(input[name=element_force])").click()
-    page.locator("#element_backend").click()
-    page.get_by_role("option", name="hpc", exact=True).click()
-    page.screenshot(path=screenshots / "airflow_form_hpc.png")
-    page.get_by_role("button", name="Trigger").last.click()
-    run = airflow.finished_run(stack, DAG, known={each["run_id"] for each in before})
-    assert (run["state"], run["tasks"]["fit_on_hpc"], run["conf"]["backend"]) == ("success", "success", "hpc"), run
-    page.goto(f"{airflow.address(stack)}/dags/{DAG}/runs/{run['run_id']}")
-    page.wait_for_timeout(3000)
-    page.screenshot(path=screenshots / "airflow_retrain_hpc.png")
-    page.close()
-
-    here = next(each for each in before if each["tasks"].get("train") == "success")
-    fitted_here, fitted_there = (_train_result(stack, each["run_id"]) for each in (here, run))
-    assert fitted_here["hashes"]["snapshot"] == fitted_there["hashes"]["snapshot"]
-    assert fitted_there["metrics"] == pytest.approx(fitted_here["metrics"], abs=1e-9)
-    assert len(fitted_there["metrics"]) > 1
-    jobs = stack.places.settings.state / "slurm" / "log" / "jobcomp.txt"
-    assert "fit_on_hpc" in jobs.read_text(encoding="utf-8")
+    here = next(run for run in before if run["tasks"].get("train") == "success")
+    there = airflow.trained_from_the_form(stack, browser, DAG, "hpc", screenshots / "airflow_retrain_hpc.png")
+    assert there["tasks"]["fit_on_hpc"] == "success"
+    airflow.assert_fitted_alike(stack, DAG, here, there)
 
 
 def test_the_live_page_shows_the_morning(
@@ -145,10 +127,3 @@ def test_a_notebook_runs_from_top_to_bottom(
     # What is committed was executed too: outputs and all, in order.
     for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]:
         assert cell["cell_type"] != "code" or cell["execution_count"], "execute the notebook before committing it"
-
-
-def _train_result(stack: Stack, run_id: str) -> dict[str, Any]:
-    folder = RunContext(dag_id=DAG, run_id=run_id, task_id="train").run_folder(stack.places.settings.runs)
-    (result,) = folder.glob("train/**/result.json")
-    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return found

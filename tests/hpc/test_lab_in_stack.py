@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.local_stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from contracts.settings import Ports
 
@@ -59,7 +59,11 @@ def test_the_lab_comes_with_the_flag_only_and_goes_with_the_stack(stack: Stack):
     assert {row["name"]: row["health"] for row in status["services"] if row["name"] in daemons} == dict.fromkeys(
         daemons, "healthy"
     )
-    assert json.loads(_airflow_connection(stack) or "{}") == json.loads(lab.airflow_connection)
+    known, its_own = json.loads(_airflow_connection(stack) or "{}"), json.loads(lab.airflow_connection)
+    jobs_take = {name: known["extra"].pop(name) for name in ("site", "base_dir", "venv", "jars")}
+    assert known == its_own
+    assert jobs_take["site"] == "lab"
+    assert (Path(jobs_take["venv"]) / "bin" / "spark-submit").exists()
     asked = subprocess.run(["ssh", "-F", lab.ssh_config, "hpc", "sinfo"], capture_output=True, text=True, check=False)
     assert "hpc[1-2]" in asked.stdout
     before = lab.status()
