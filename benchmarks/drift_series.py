@@ -12,7 +12,7 @@ import pyarrow as pa
 from benchmarks.figures import Figures
 from contracts.pipelines.drift import DriftPolicy
 from contracts.settings import REPOSITORY
-from spark_apps.ml.drift import bins, judging, sketches
+from spark_apps.ml.drift import bins, judging, rhythm, sketches
 from spark_apps.ml.drift.bins import Plan
 from spark_apps.ml.drift.judging import Shift
 from spark_apps.ml.drift.sketches import Sketch
@@ -40,6 +40,7 @@ def measure(figures: Figures) -> None:
         shares = _alarm_rates(lambda h=hours: _check_of_stretch(volume, h * 3600, 1, random), DRAWS)
         _add(figures, f"log_volume_hours.{hours}", shares)
     _changed_site(figures, sites)
+    _rhythms(figures, {"traffic": list(calm.values()), "log": [volume]}, random)
 
 
 def _add(figures: Figures, name: str, shares: dict[str, float]) -> None:
@@ -132,6 +133,37 @@ def _changed_site(figures: Figures, sites: dict[str, pd.DataFrame]) -> None:
     figures.add("changed_site.first_week_found", first, "weeks after the change", "<= 2" if first else "found")
     figures.add("changed_site.weeks_found", sum(alarms), "of 10 weeks", ">= 1")
     figures.add("changed_site.weeks_another_site_was_named", sum(others), "of 10 weeks", "")
+
+
+def _rhythms(figures: Figures, series: dict[str, list[pd.DataFrame]], random: np.random.Generator) -> None:
+    """A day drawn from a series against all other days, as it was and with its hours moved by a quarter of a day."""
+    limit = 0.05 + (0.05 * 0.95 / DRAWS) ** 0.5
+    for name, frames in series.items():
+        days = [_days(frame) for frame in frames]
+        alarms = {0: 0, 6: 0}
+        for _ in range(DRAWS):
+            of = days[int(random.integers(len(days)))]
+            drawn = sorted(of)[int(random.integers(len(of)))]
+            for moved in alarms:
+                now = [cell._replace(hour=(cell.hour + moved) % rhythm.HOURS) for cell in of[drawn]]
+                others = [cell for day, cells in of.items() if day != drawn for cell in cells]
+                pair = (rhythm.of_cells(cells, "sum") for cells in (others, now))
+                found = judging.corrected(rhythm.compare(*pair, _policy(WEEK_S)), _policy(WEEK_S))
+                alarms[moved] += any(shift.is_drift for shift in found)
+        goal = f"<= {limit:.3f} (.05, its standard error)"
+        figures.add(f"rhythm.{name}.alarms_of_its_own_days", alarms[0] / DRAWS, "share of checks", goal)
+        figures.add(f"rhythm.{name}.six_hours_found", alarms[6] / DRAWS, "share of checks", "")
+
+
+def _days(frame: pd.DataFrame) -> dict[int, list[rhythm.Cell]]:
+    """The hours of every day of a series, whose days begin where it begins."""
+    value = next(name for name in frame.columns if name != "at")
+    hours = frame["at"].astype("int64") // 1_000_000 // 3600
+    counted = frame.groupby([(hours - hours.min()) // rhythm.HOURS, hours % rhythm.HOURS])[value].agg(["count", "sum"])
+    found: dict[int, list[rhythm.Cell]] = {}
+    for (day, hour), (rows, total) in zip(counted.index, counted.to_numpy(), strict=True):
+        found.setdefault(int(day), []).append(rhythm.Cell(None, int(day), int(hour), int(rows), float(total)))
+    return found
 
 
 def _sites() -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 #: Generated code of a wide projection easily passes 8,000 bytes, above which the JVM refuses to compile a method:
-#: the log parser ran at less than half its rate without this option (docs/decisions/0007).
+#: the log parser then runs interpreted (docs/decisions/0007).
 COMPILE_ALL = "-XX:-DontCompileHugeMethods"
 
 LOOPBACK = "127.0.0.1"
@@ -32,7 +32,7 @@ def spark_conf(jars: Path, state: Path, driver_host: str = LOOPBACK) -> dict[str
         # Where in Python a column was made: several calls to the JVM for each one, for a line more in an error.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # Small append 6.6 -> 1.8 s, VACUUM dry run 44 -> 1 s, MERGE from minutes to 2.6 s.
+        # Of Spark's usual 200 and Delta's 50 each is a task, empty or not: most of what a small table's commit costs.
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "1",
         # Commits of one process to one table follow each other; against other processes tables have lock files.

@@ -33,8 +33,8 @@ class Stack:
             capture_output=True,
             text=True,
             check=False,
-            # A grid of boosted trees on two busy cores.
-            timeout=1500,
+            # Grids of boosted trees on two busy cores.
+            timeout=4000,
         )
 
     def service(self, name: str) -> dict[str, Any]:

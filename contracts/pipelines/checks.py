@@ -284,6 +284,8 @@ def _drift(spec: "PipelineSpec") -> tuple[str, str]:
     groups = [*spec.key, *spec.features.columns]
     if policy.by is not None and policy.by not in groups:
         return "drift.by", f"a column of the snapshot that is not the label: {', '.join(groups)}"
+    if policy.rhythm and not (spec.ordered_by and spec.task == "regression"):
+        return "drift.rhythm", "false: only a series of numbers has hours that share a sum"
     if spec.ordered_by and policy.block_hours is None:
         return "drift.block_hours", "how long a stretch of rows must be for the next one to be independent of it"
     if policy.block_hours is not None and not spec.ordered_by:

@@ -52,6 +52,9 @@ class DriftPolicy(BaseModel):
     #: Column by whose values rows are compared apart, e.g. a site.
     by: str | None = None
     block_hours: float | None = Field(default=None, gt=0, le=24 * 366)
+    #: Compare also how the hours of the day (UTC) share the label's sum, day against day: the season of a series,
+    #: whatever its level. The reference needs six whole days.
+    rhythm: bool = False
     #: Chance that a check of rows without drift says drift.
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=0.5)
     #: A smaller shift is none, however certain: largest difference of the distribution functions, or of two shares.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from contracts.files import write_atomically
 from spark_apps.io.drift_records import DriftCheck
-from spark_apps.io.html import STYLE, number, table
+from spark_apps.io.html import STYLE, number, probability, table
 from spark_apps.ml.drift.bins import CategoryBins
 from spark_apps.ml.drift.deciding import Findings
 from spark_apps.ml.drift.judging import Shift
@@ -101,12 +101,16 @@ def _comparisons(shifts: Sequence[Shift]) -> str:
     rows = [
         [
             shift.name, "drift" if shift.is_drift else "", f"{shift.reference_rows:,}", f"{shift.window_rows:,}",
-            f"{shift.missing:.1%}", *[number(value) for value in (shift.effect, shift.p, shift.p_adjusted)],
-            *[number(shift.distances.get(name)) for name in _DISTANCES],
+            f"{shift.missing:.1%}", number(shift.effect), probability(shift.p), probability(shift.p_adjusted),
+            *[_said(name, shift.distances.get(name)) for name in _DISTANCES],
         ]
         for shift in shifts
     ]  # fmt: skip
     return table([[*head, *(name.replace("_", " ") for name in _DISTANCES)], *rows], has_head=True)
+
+
+def _said(distance: str, value: float | None) -> str:
+    return probability(value) if distance.endswith("_p") else number(value)
 
 
 def _picture(shift: Shift, counts: Sequence[tuple[Sketch, Sketch]]) -> str:

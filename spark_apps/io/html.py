@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from html import escape
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #dde3e9; vertical-align: top }
 td.number, th.number { text-align: right } h2 { margin-top: 2rem } img { max-width: 100%; margin-right: 1rem }
-code { overflow-wrap: anywhere }
+p, li { max-width: 60rem } code { overflow-wrap: anywhere }
 """
+
+_SMALLEST = 0.0001
 
 
 def number(value: float | None) -> str:
@@ -17,6 +19,13 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def probability(value: float | None) -> str:
+    """For people: four decimals; smaller ones differ in nothing that anybody would do."""
+    if value is None:
+        return ""
+    return "< 0.0001" if value < _SMALLEST else f"{value:.4f}"
 
 
 def table(rows: Sequence[Sequence[str]], *, has_head: bool = False) -> str:

@@ -18,7 +18,7 @@ from spark_apps.io.registry import Version
 from spark_apps.io.verdicts import Verdict
 from spark_apps.ml import features
 from spark_apps.ml.drift import champion as champions
-from spark_apps.ml.drift import judging, sketches, window
+from spark_apps.ml.drift import judging, rhythm, sketches, window
 from spark_apps.ml.drift.deciding import Findings
 from spark_apps.ml.drift.losses import Expected
 from spark_apps.ml.drift.sketches import Sketch
@@ -81,6 +81,10 @@ def look(
         loss = champions.loss_growth(then, now, spec, policy)
         expected = champions.expected_quality(now, spec)
     shifts = [shift for pair in counts for shift in judging.compare(*pair, policy)]
+    if policy.rhythm:
+        before, after = (rhythm.of_cells(rhythm.cells(part, trained, policy), spec.label) for part in (reference, rows))
+        shifts += rhythm.compare(before, after, policy)
+        counts.append((before, after))
     return Seen(
         findings=Findings(shifts=tuple(judging.corrected(shifts, policy)), loss=loss, breaks=tuple(breaks)),
         counts=counts, expected=expected, window=_about(rows, spec, verdict), begins=regimes.begins(rows, spec),

@@ -175,6 +175,7 @@ WATCHED = {"cron": "0 4 * * *", "block_hours": 1}
         ("access_log_volume", {"by": "requests"}, ["drift.by", "not the label", "minute_at"]),
         ("access_log_volume", {"block_hours": None}, ["drift.block_hours", "independent of it"]),
         ("higgs", {}, ["drift.block_hours", "rows of this pipeline have no order"]),
+        ("higgs", {"block_hours": None, "rhythm": True}, ["drift.rhythm", "only a series of numbers"]),
         ("movielens", {"block_hours": None, "columns": ["user_id"]}, ["drift.columns", "some of rating"]),
         ("access_log_volume", {"confirm": {"windows": 3, "of": 2}}, ["drift.confirm", "windows 3 of 2 can never be"]),
         ("access_log_volume", {"cron": "0 25 * * *"}, ["drift.cron", "hour"]),
