@@ -124,6 +124,10 @@ class Lab:
             for name, part in parts(self.places).items()
         ]
 
+    def dead(self) -> list[str]:
+        """Daemons that do not live; Slurm itself is not asked."""
+        return [name for name in parts(self.places) if running.find(self.places, name) is None]
+
     def processes(self) -> list[processes.Process]:
         """Every living process of the lab, jobs and SSH sessions included."""
         found = {each for name in _ENDING_ORDER for each in running.family(self.places, name)}

@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 from contracts.errors import ConfigurationError
@@ -55,6 +56,7 @@ def text(places: LabPlaces, name: str) -> str:
         "REACHED_BY": places.reached_by,
         "SSH_ADDRESS": LOOPBACK if places.reached_by == LOOPBACK else "0.0.0.0",  # noqa: S104 - a container's network
         "SSH_PORT": str(ports.slurm_ssh),
+        "TEMPORARY": tempfile.gettempdir(),
         "USER": places.user,
     }
     result = (_TEMPLATES / name).read_text(encoding="utf-8")

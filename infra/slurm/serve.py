@@ -5,6 +5,7 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from argparse import ArgumentParser
@@ -26,6 +27,7 @@ def give_access(lab: Lab, folder: Path) -> None:
 
 
 def complaints(lab: Lab) -> list[str]:
+    """What is not well, a few words for each daemon."""
     return [f"{part.name}: {part.health}" for part in lab.status() if part.health != "healthy"]
 
 
@@ -39,13 +41,14 @@ def serve(lab: Lab, access: Path | None) -> int:
             give_access(lab, access)
         print(f"both nodes take jobs; sshd listens on port {lab.ports.slurm_ssh}", flush=True)
         while not stopping.wait(_LOOK_EVERY_S):
-            if dead := [part.name for part in lab.status() if part.process is None]:
+            if dead := lab.dead():
                 print(f"ended by themselves: {', '.join(dead)}; read {lab.places.logs}", file=sys.stderr, flush=True)
                 return 1
     return 0
 
 
 def main(argv: list[str]) -> int:
+    """The exit code: 0 asked to end, 1 something is not well, else what the error says."""
     parser = ArgumentParser(prog="serve", description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path, help="where the lab keeps its files")
     parser.add_argument("--reached-by", default="127.0.0.1", metavar="NAME", help="what others call this host")
@@ -61,8 +64,8 @@ def main(argv: list[str]) -> int:
     except PlatformError as error:
         print(f"serve: {error}", file=sys.stderr)
         return int(error.exit_code)
-    except OSError as error:
-        print(f"serve: keeping the lab's files in {args.folder}: {error}", file=sys.stderr)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"serve: the lab in {args.folder}, its access in {args.give}: {error}", file=sys.stderr)
         return int(ExitCode.CONTRACT_BROKEN)
 
 

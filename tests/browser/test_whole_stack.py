@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.local_stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 
 DAG = "retrain_access_log_volume"
 MORNING = REPOSITORY / "samples" / "nasa_http" / "access_09jul1995_am.log"
@@ -77,7 +77,8 @@ def test_the_same_form_with_backend_hpc_trains_in_slurm_and_measures_the_same(
     before = json.loads(stack("runs", DAG, "--json").stdout)
     here = next(run for run in before if run["tasks"].get("train") == "success")
     there = airflow.trained_from_the_form(stack, browser, DAG, "hpc", screenshots / "airflow_retrain_hpc.png")
-    assert there["tasks"]["fit_on_hpc"] == "success"
+    # Not better than the champion, which is the same.
+    assert (there["tasks"]["fit_on_hpc"], there["tasks"]["promote"]) == ("success", "skipped")
     airflow.assert_fitted_alike(stack, DAG, here, there)
 
 

@@ -13,8 +13,10 @@ import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from contracts.settings import REPOSITORY
+from contracts.profiles import HPC_PROFILES
+from contracts.settings import REPOSITORY, Ports
 from infra.images import build, sbom, secret_files
+from infra.slurm.places import LabPlaces
 
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
@@ -52,6 +54,17 @@ def test_all_of_it_fits_a_machine_of_16_gib():
     counted = [name for name in LASTING if "profiles" not in SERVICES[name]]
     total = sum(memory(name) * SERVICES[name]["deploy"].get("replicas", 1) for name in counted)
     assert total <= 16 * GIB
+
+
+def test_both_nodes_of_the_partition_have_room_for_a_job():
+    assert memory("slurm") >= (2 * HPC_PROFILES["hpc"].memory_mib + 1024) * 1024**2
+
+
+def test_airflow_reaches_the_lab_where_the_container_puts_it():
+    connection = json.loads(SERVICES["airflow-scheduler"]["environment"]["AIRFLOW_CONN_HPC"])
+    lab = LabPlaces(Path("/var/lib/slurm"), Ports(), reached_by=SERVICES["slurm"]["hostname"])
+    assert (connection["host"], connection["port"]) == (lab.reached_by, lab.ports.slurm_ssh)
+    assert connection["extra"]["base_dir"] == str(lab.scratch / "millrace")
 
 
 def test_ports_are_published_on_loopback_alone():

@@ -116,6 +116,7 @@ def test_the_same_training_in_the_slurm_partition_measures_the_same(platform):
     platform.compose("--profile", "slurm", "up", "--detach", "--wait", "--wait-timeout", "300", "slurm")
     (lab,) = platform.running("slurm")
     rows = platform.docker("top", lab["Id"], "-eo", "uid,pid,args").stdout.splitlines()[1:]
+    assert rows
     assert all(int(row.split()[0]) >= 10_000 for row in rows), rows
     api, dag = platform.airflow(), "retrain_access_log_volume"
     day = datetime.now(UTC).date().isoformat()

@@ -72,6 +72,9 @@ class Platform:
         self.api.wait(DAG, run_id, 300, lambda _: None)
         return run_id, [task["state"] for task in self.api.tasks(DAG, run_id)]
 
+    def is_over(self, run_id: str) -> bool:
+        return str(self.api.run(DAG, run_id)["state"]) in {"success", "failed"}
+
     def jobs(self) -> dict[str, list[tuple[str, str]]]:
         """What Slurm's accounting has of the probe: job name to (id, state) of each of its jobs."""
         answer = self.lab.run("sacct", "-X", "-n", "-P", "-S", "now-1day", "-o", "JobName,JobID,State")
@@ -93,6 +96,7 @@ class Platform:
         """The same as ``jobs``, once accounting knows the end of every job that the controller has seen."""
         found = self.jobs()
         answer = self.lab.run("squeue", "--noheader", "--states=all", "--format=%A %j")
+        assert answer.returncode == 0, answer.stderr
         seen = {line.split()[0] for line in answer.stdout.splitlines() if DAG in line}
         known = {job_id: state for jobs in found.values() for job_id, state in jobs}
         is_settled = seen <= set(known) and not {"RUNNING", "PENDING", "COMPLETING"} & set(known.values())
@@ -107,8 +111,10 @@ class Platform:
             return "sshd and its sessions"
         if victim == "task":
             return self._kill_a_task(chance)
-        found = processes.find(self.stack.service(f"airflow-{victim}")["pid"])
-        assert found is not None
+        pid = self.stack.service(f"airflow-{victim}")["pid"]
+        found = processes.find(pid) if pid else None
+        if found is None:
+            return ""
         # As the kernel takes one process that is too large, or as a host goes down with all it runs.
         family = processes.tree(found.pid) if chance.random() < 0.5 else [found]
         for process in family:

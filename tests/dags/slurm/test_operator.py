@@ -101,6 +101,19 @@ def test_a_try_after_a_crash_waits_for_the_same_job(hpc):
     assert first.trigger.reader != second.trigger.reader
 
 
+def test_a_try_after_the_result_was_used_waits_for_the_same_job_and_a_cleared_task_for_a_new_one(hpc):
+    (hpc.home / "run").touch()
+    first = deferred(*rendered(*task_of(hpc, "ok")))
+    task, found = rendered(*task_of(hpc, "ok"))
+    task.execute_complete(found, fired(first.trigger))
+    # Airflow did not hear of it: the next try of the same task.
+    second = deferred(*rendered(*task_of(hpc, "ok"), try_number=2))
+    assert second.trigger.job["job_id"] == first.trigger.job["job_id"]
+    # Clearing gives a task that has ended as many tries again.
+    cleared = deferred(*rendered(*task_of(hpc, "ok"), try_number=3, max_tries=4))
+    assert cleared.trigger.job["job_id"] != first.trigger.job["job_id"]
+
+
 def test_without_deferral_the_worker_waits_itself(hpc):
     (hpc.home / "run").touch()
     task, found = rendered(*task_of(hpc, "ok", deferrable=False))
@@ -296,6 +309,17 @@ def test_a_key_that_is_not_there_is_named(monkeypatch, tmp_path):
     with pytest.raises(TransportError, match=f"no file {extra['key_file']}; required") as refused:
         asyncio.run(cluster.look("base", "name"))
     assert "docker compose --profile slurm up" in str(refused.value)
+
+
+def test_a_key_below_the_home_folder_is_found_and_only_files_that_are_read_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"], check=True)
+    public = " ".join((tmp_path / "id.pub").read_text().split()[:2])
+    extra = {"host_key": public, "known_hosts": "/nowhere", "key_file": "~/id"}
+    place = {"conn_type": "ssh", "host": "127.0.0.1", "port": 1, "login": "me", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_HPC", json.dumps(place))
+    with pytest.raises(TransportError, match=r"Reaching 127\.0\.0\.1 by SSH"):
+        asyncio.run(open_cluster(settings_of("hpc"), "slurm").look("base", "name"))
 
 
 def test_no_secret_of_a_connection_is_shown_or_logged(monkeypatch, caplog):

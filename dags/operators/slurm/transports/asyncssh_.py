@@ -91,7 +91,9 @@ class AsyncSSHTransport:
             return self._connection
 
     async def _open(self) -> asyncssh.SSHClientConnection:
-        if missing := [path for path in (self.key_file, self.known_hosts) if path and not Path(path).exists()]:
+        # Those that will be read: a key's text goes before its file, and one host key before a list of them.
+        files = ("" if self.key_text else self.key_file, "" if self.host_key else self.known_hosts)
+        if missing := [path for path in files if path and not Path(path).expanduser().exists()]:
             raise TransportError(
                 f"Connecting to {self.host}", found=f"no file {' and none '.join(missing)}",
                 required="the files that the connection's key_file and known_hosts name",
