@@ -75,5 +75,5 @@ def _short(text: str) -> str:
     return flat if len(flat) <= _LONGEST else f"{flat[:_LONGEST]} …"
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and any(RESULTS.glob("*.json")):
     write_atomically(PAGE, page())
