@@ -189,7 +189,9 @@ def test_a_kill_ends_the_application_and_its_children(place):
     assert ending.verdict is Verdict.KILLED
     assert processes_with(str(place.base)) == []
     assert json.loads((place.folder() / "state.json").read_text())["phase"] == "terminated"
-    assert submit(place, request).generation == 1
+    again = submit(place, request)
+    assert again.generation == 1
+    asyncio.run(place.cluster().kill(again))
 
 
 def test_a_second_copy_of_a_job_ends_before_it_writes_anything(place):
